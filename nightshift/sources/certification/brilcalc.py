@@ -17,5 +17,5 @@ class Brilcalc(LumisectionFile):
         return is_brilcalc(head.lines)
 
     def open(self, path, bad_lines, left_out):
-        """Open it, see `read_brilcalc`."""
+        """Open the file, see `read_brilcalc`."""
         return read_brilcalc(path, bad_lines)

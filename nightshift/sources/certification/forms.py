@@ -1,5 +1,5 @@
-"""Files of histograms, wide tables and luminosities: the form that a file has says how it is opened; what it
-holds shows in its columns.
+"""Files of histograms, wide tables and luminosities: the form of a file says how it is opened, its columns
+what it holds.
 """
 
 import tempfile
@@ -23,8 +23,8 @@ OPTIONAL = {
 
 @dataclass
 class LumisectionFile(FileSource):
-    """A file of a form. dataset : of rows in whose table no column names one. root_pattern : over paths in
-    ROOT files.
+    """A file of one form. dataset : that of rows in whose table no column names one. root_pattern : regular
+    expression for paths in ROOT files, see `path_pattern`.
     """
 
     optional = OPTIONAL
@@ -53,7 +53,9 @@ class LumisectionFile(FileSource):
         return lambda one: self.extract(path, one)
 
     def keep(self, path, night, role="source"):
-        """Add what the last night noted of the file, where that still holds, see `Night.keep`."""
+        """Add what the last night noted of the file, where that still holds, and return whether it does; see
+        `Night.keep`.
+        """
         return night.keep(path, self, role)
 
     def add(self, path, night, role="source"):
@@ -83,8 +85,8 @@ class LumisectionFile(FileSource):
 
 
 def luminosities(settings):
-    """Return the paths of the tables of luminosities, by the parameters of 1_extract; those of the sample lie
-    beside it.
+    """Return the paths of the tables of luminosities, by `settings`, the parameters of 1_extract: "sample" is
+    the one beside the sample, and none where the source is another.
     """
     named = settings["luminosity"]
     if named == "sample":
@@ -101,13 +103,13 @@ class CsvTable(LumisectionFile):
     asked_last = True
 
     def open(self, path, bad_lines, left_out):
-        """Open it, see `read_csv_pages`."""
+        """Open the file, see `read_csv_pages`."""
         return without_copies(*read_csv_pages(path, bad_lines))
 
 
 def without_copies(names, pages):
-    """(names, pages) without columns that repeat one of the same name, such as an index that pandas wrote
-    beside it; ValueError of one line from the pages where the two differ.
+    """(names, pages) without columns that repeat an earlier one of the same name, such as an index that
+    pandas wrote a second time; ValueError of one line from the pages where the two differ.
     """
     first = [at for at, name in enumerate(names) if name not in names[:at]]
     if len(first) == len(names):

@@ -1,10 +1,10 @@
 """Golden and DCS-only JSON: which lumisections of which runs are certified, {"run": [[first, last], ...]};
 and the Good Run Lists of ATLAS, which say the same of luminosity blocks in XML.
 
-A range may be open, to the end of its run, which nobody knew when it was written. LumiList of CMSSW
-(FWCore/PythonUtilities) writes 268435455 as the end of whole runs and takes 0 for one; configurations for
-single runs say 9999; GoodRunsLists of ATLAS (athena) leaves the end out, or writes 2147483647. In `ranges` as
-the functions here take and give them, the end of an open range is OPEN.
+A range may be open: it reaches to the end of its run, which was not known when the range was written.
+LumiList of CMSSW (FWCore/PythonUtilities) writes 268435455 as the end of whole runs and reads 0 as such an
+end; configurations for single runs use 9999; GoodRunsLists of ATLAS (athena) leaves the end out, or writes
+2147483647. In the `ranges` of the functions here, the end of an open range is OPEN.
 """
 
 import codecs
@@ -30,14 +30,14 @@ BLOCKS = re.compile(r'<LBRange\s+Start="(\d+)"(?:\s+End="(\d+)")?\s*/>')
 
 
 def read_golden(path):
-    """The lumisections that the Golden or DCS-only JSON `path`, or a Good Run List, names, {run: [[first,
-    last], ...]}, by run; a glob reads several files as one.
+    """Read the lumisections that the Golden or DCS-only JSON `path`, or a Good Run List, names: {run:
+    [[first, last], ...]}, sorted by run; a glob reads several files as one. The end of an open range becomes
+    OPEN.
 
-    ValueError, one line with the file and the run: no JSON object of runs and no such list, a run that is no
-    integer from 1 to 2**31 - 1, a range that is no pair of such integers, runs backwards or begins at or
-    before the end of the one before it, a run that is named twice, in one file or in two. FileNotFoundError
-    when no file matches.
-    The end of an open range becomes OPEN.
+    ValueError, one line with the file and the run, for: a file that is neither a JSON object of runs nor such
+    a list; a run that is no integer from 1 to 2**31 - 1; a range that is no pair of such integers, ends
+    before it begins, or begins at or before the end of the one before it; a run that is named twice, in one
+    file or in two. FileNotFoundError when no file matches.
     """
     ranges = {}
 
@@ -76,8 +76,8 @@ def read_golden(path):
 
 
 def named_ranges(content):
-    """The runs and their ranges, [(name, pairs)], as the bytes of a file name them; ValueError of one line
-    for anything but a JSON object or a Good Run List.
+    """The runs and their ranges in the bytes of a file, as pairs (name, ranges); ValueError of one line for
+    anything but a JSON object or a Good Run List.
     """
     content = content.removeprefix(codecs.BOM_UTF8).lstrip()
     if content.startswith(b"<"):
@@ -91,8 +91,8 @@ def named_ranges(content):
 
 
 def good_runs(text):
-    """The runs and their ranges, [(name, pairs)], of a Good Run List of ATLAS; ValueError of one line where
-    it has none. Of several lists in one file all count.
+    """The runs and their ranges, [(name, ranges)], of a Good Run List of ATLAS; ValueError of one line where
+    it has none. If a file holds several lists, all count.
     """
     runs = []
     for run in RUN.findall(re.sub("<!--.*?-->", "", text, flags=re.DOTALL)):
@@ -107,7 +107,7 @@ def good_runs(text):
 
 
 def with_open_end(pair):
-    """The range `pair` with OPEN as its end, where that is written in any way; all else as it is."""
+    """The range `pair` with OPEN as its end, where its end is one of OPEN_ENDS; anything else as it is."""
     is_open = type(pair) is list and len(pair) == 2 and type(pair[1]) is int and pair[1] in OPEN_ENDS
     return [pair[0], OPEN] if is_open else pair
 
@@ -124,7 +124,7 @@ def golden_ranges(frame):
     {run: [[first, last], ...]}.
     """
     each = np.unique(frame[["run", "lumisection"]].to_numpy("int64"), axis=0)  # (n, 2), sorted
-    # no row, no end
+    # the last row ends a range, if there is one
     ends = np.append(np.any(np.diff(each, axis=0) != [0, 1], axis=1), np.ones(len(each[:1]), bool))
     ranges = {}
     for (run, first), last in zip(each[np.roll(ends, 1)].tolist(), each[ends, 1].tolist(), strict=True):
@@ -139,7 +139,7 @@ def in_ranges(frame, ranges):
     each = np.array(
         [(run, *pair) for run, pairs in sorted(ranges.items()) for pair in pairs], "int64"
     ).reshape(-1, 3)
-    # one number for both: they stay below 2**31
+    # run and lumisection as one number: both are below 2**31
     first, last = each[:, 0] * 2**32 + each[:, 1], each[:, 0] * 2**32 + each[:, 2]
     key = frame.run.to_numpy("int64") * 2**32 + frame.lumisection.to_numpy("int64")
     begun = np.searchsorted(first, key, side="right")
@@ -149,8 +149,8 @@ def in_ranges(frame, ranges):
 def read_labels(path):
     """Read the ranges of a Golden or DCS-only JSON, {run: [[first, last], ...]}; None for an empty path.
 
-    ValueError, beside those of `read_golden`, for a range that is not open and far longer than any run lasts:
-    it would fill the memory when it is written out lumisection by lumisection, and is a mistake of the file.
+    Errors are those of `read_golden`, and a ValueError for a range that is not open and far longer than any
+    run: it is a mistake of the file, and would fill the memory as a list of lumisections.
     """
     ranges = read_golden(path) if path else None
     for run, pairs in (ranges or {}).items():
@@ -162,7 +162,7 @@ def read_labels(path):
 def listed(ranges):
     """List one row per lumisection of {run: [[first, last], ...]}: DataFrame run, lumisection.
 
-    Of an open range this is its first one: how many follow, the other sources say.
+    An open range has its first one only: other sources say how many follow.
     """
     each = [
         (run, lumisection)
@@ -174,8 +174,8 @@ def listed(ranges):
 
 
 def flags_of(table, ranges):
-    """Check whether each lumisection of `table` is in the ranges of a JSON (nullable boolean Series); missing
-    in runs of which it does not speak, those below its lowest and above its highest.
+    """Tell whether each lumisection of `table` is in the ranges of a JSON (nullable boolean Series); missing
+    in runs below its lowest and above its highest, of which it says nothing.
     """
     covered = table.run.between(min(ranges, default=0), max(ranges, default=0))
     return pd.Series(in_ranges(table, ranges), table.index, dtype="boolean").mask(~covered)

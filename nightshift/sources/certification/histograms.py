@@ -1,8 +1,8 @@
 """Tables of histograms or features per lumisection: what their columns are called, and what their
 cells hold.
 
-A page is (number of its first row, Arrow table); all functions that read a column take one of Arrow and give
-NumPy or pandas.
+A page is (number of its first row, Arrow table). All functions that read a column take an Arrow column and
+return NumPy arrays or pandas Series.
 """
 
 import re
@@ -17,8 +17,7 @@ from nightshift.sources.certification.luminosity import picobarns
 from nightshift.sources.files import names_in_words
 from nightshift.sources.times import read_times
 
-# Our name first, then the names that CMS uses, in small letters; any other name is given by the parameter
-# `columns`.
+# The role, then its own name and those that CMS uses, in small letters; the parameter `columns` gives others.
 ROLES = {
     "run": "run fromrun run_number runnumber",
     "lumisection": "lumisection fromlumi lumisection_number ls_number ls lumi",
@@ -47,8 +46,8 @@ UNIT = re.compile(r"\s*[(\[](?P<unit>[^)\]]*)[)\]]\s*$")  # such as that of "del
 
 
 def without_unit(column):
-    """(name, unit) of the name of a column: "delivered(/ub)" is ("delivered", "/ub"), and the unit "" where
-    it has none.
+    """(name, unit) in the name of a column: ("delivered", "/ub") for "delivered(/ub)"; the unit is "" where
+    there is none.
     """
     found = UNIT.search(column)
     return (column[: found.start()], found["unit"].strip()) if found else (column, "")
@@ -57,8 +56,8 @@ def without_unit(column):
 def layout_of(names, columns):
     """{role: name of the column} for the columns `names` of one table whose role is known.
 
-    columns : {role: name} as somebody has set it. It counts in tables that have such a column; in all others
-    the known names of that role do. ValueError when two columns have one name.
+    columns : {role: name}, the parameter. It counts in tables that have such a column; in all others the
+    known names of that role do. ValueError when two columns have the same name.
     """
     if repeated := [name for name, n in Counter(names).items() if n > 1]:
         raise ValueError(f"two of its columns are called {repeated[0]!r}")
@@ -75,7 +74,7 @@ def layout_of(names, columns):
 
 
 def require(layout, names, wanted):
-    """ValueError of one line when a role of `wanted` is missing that cannot be done without."""
+    """Raise a ValueError of one line when the `layout` of the columns `names` lacks a role of `wanted`."""
     if missing := [role for role in wanted if role not in layout]:
         raise ValueError(
             f"it has no column for {', '.join(missing)}, but {names_in_words(names)}: "
@@ -87,7 +86,7 @@ def require(layout, names, wanted):
 
 
 def as_numbers(column):
-    """Numbers, float64 (n,), of an Arrow column of any type; NaN where a cell is empty or holds none."""
+    """Numbers, float64 (n,), of an Arrow column of any type; NaN where a cell holds none."""
     try:
         texts = pc.utf8_trim_whitespace(column) if pa.types.is_string(column.type) else column
         return texts.cast(pa.float64()).to_numpy(zero_copy_only=False)
@@ -108,8 +107,8 @@ def as_whole(column):
 
 
 def as_times(column):
-    """UTC times (Series, microseconds) of an Arrow column, in any form that `read_times` knows; NaT for
-    others.
+    """UTC times (Series, microseconds) of an Arrow column, in any form that `read_times` knows; NaT for other
+    cells.
     """
     values = column.to_pandas()
     if pd.api.types.is_datetime64_any_dtype(values):
@@ -118,8 +117,8 @@ def as_times(column):
 
 
 def as_flags(column):
-    """True, False or missing (nullable boolean Series) of an Arrow column: true and false in any letters, or
-    1 and 0; else missing.
+    """Flags (nullable boolean Series) of an Arrow column: true and false in any case, or 1 and 0; anything
+    else is missing.
     """
     texts = column.cast(pa.string()).to_pandas().str.strip().str.lower()
     return texts.map({"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}).astype(
@@ -128,18 +127,20 @@ def as_flags(column):
 
 
 def as_fills(column):
-    """Whole numbers (nullable Series) of an Arrow column, missing where there is none."""
+    """Positive whole numbers (nullable Series) of an Arrow column, missing where there is none."""
     return pd.Series(as_whole(column), dtype="Int64").replace(0, pd.NA)
 
 
 def as_names(column):
-    """Text (Series of objects) of an Arrow column, None where there is none."""
+    """Texts (Series of objects) of an Arrow column, None where a cell is empty."""
     text = column.cast(pa.string()).to_pandas().astype(object)
     return text.where(text.notna() & (text != ""), None)
 
 
 def is_filled(column):
-    """Whether each cell of an Arrow column holds something, bool (n,); `nan` in any letters is nothing."""
+    """Whether each cell of an Arrow column holds something, bool (n,); nan, none and null in any case are
+    nothing.
+    """
     texts = column.cast(pa.string()).to_pandas().astype("string").str.strip().str.lower()
     return (texts.notna() & ~texts.isin(["", "nan", "none", "null"])).to_numpy()
 
@@ -162,13 +163,13 @@ NEEDED = {
 
 
 class Cells:
-    """Reads cells, and counts for each column of each file how many of them were no number, time or flag."""
+    """Reads cells, and counts for each column of each file how many could and how many could not be read."""
 
     def __init__(self):
         self.read, self.unreadable, self.example, self.need = Counter(), Counter(), {}, {}
 
     def column(self, page, name, read, where):
-        """`read` of the column `name` of a page of the file `where`."""
+        """Read the column `name` of a page of the file `where` by the function `read`; count its cells."""
         values = read(page[name])
         missing = np.asarray(pd.isna(values))
         wrong = missing & is_filled(page[name]) if missing.any() else missing
@@ -181,8 +182,8 @@ class Cells:
         return values
 
     def about(self, page, layout, where):
-        """{role: values} of all that the rows of a page say of their lumisections; luminosities in inverse
-        picobarns.
+        """{role of KINDS: values (n,)} of what the rows of a page say about their lumisections; luminosities
+        in inverse picobarns.
         """
         found = {
             role: self.column(page, layout[role], read, where)
@@ -194,8 +195,8 @@ class Cells:
         return found
 
     def check(self, where, layout):
-        """ValueError of one line when a column that says something of lumisections holds nothing that can be
-        read, in a file that has been read.
+        """Raise a ValueError of one line when a column that says something about lumisections has cells and
+        none of them could be read, in all of the file `where`.
         """
         for role in KINDS:
             key = (where, layout.get(role))
@@ -207,11 +208,12 @@ class Cells:
 
 
 def as_contents(column):
-    """Bin contents of an Arrow column of n lists, or of texts that hold them.
+    """Bin contents of an Arrow column of n lists, or of texts that hold lists.
 
-    Returns all contents in a row, float64 (m,), the length of each list (n,), and whether it is one of
-    numbers, bool (n,). All lists are taken apart at once: seven million bins take about half a second and
-    never become Python's own numbers, which need four times the memory.
+    Returns all contents one after another, float64 (m,), the length of each list (n,), and whether each is a
+    list of numbers, bool (n,). All lists are taken apart at once: seven million bins take about half a second
+    and never become numbers of Python, which need four times the memory. ValueError of one line for lists of
+    lists.
     """
     column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if (
@@ -241,8 +243,8 @@ def as_contents(column):
 
 
 def without_overflow(flat, lengths, bins):
-    """(contents, lengths) without the first and last bin of lists that have two more than `bins` (n,) says:
-    the counts beyond the axis.
+    """(contents, lengths) without the first and last bin of lists that are longer by two than `bins` (n,)
+    says: these hold the counts beyond the axis. flat, lengths : as `as_contents` gives them.
     """
     longer = (bins > 0) & (lengths == bins + 2)
     ends = np.cumsum(lengths)
@@ -252,8 +254,8 @@ def without_overflow(flat, lengths, bins):
 
 
 def contents_of(page, layout):
-    """(contents of all histograms of a page in a row, their lengths, whether each is a list of numbers, the
-    bins that the page says), no overflow.
+    """(contents of all histograms of a page one after another, their lengths, whether each is a list of
+    numbers, how many bins the page says that each has), without underflow and overflow.
     """
     flat, lengths, numbers = as_contents(page[layout["contents"]])
     bins = as_numbers(page[layout["bins"]]) if "bins" in layout else lengths
@@ -266,15 +268,15 @@ WHOLE_NAME = r"^/([^/]+)/([^/]+)/[A-Z][A-Z0-9-]*$"  # of a dataset of CMS: prima
 
 
 def primary_of(dataset):
-    """Return the primary dataset of each name (Series of text), ZeroBias of
-    /ZeroBias/Run2026A-PromptReco-v1/DQMIO; other names are what they are.
+    """Return the primary dataset of each name (Series of text), such as ZeroBias of
+    /ZeroBias/Run2026A-PromptReco-v1/DQMIO; other names stay as they are.
     """
     return dataset.str.replace(WHOLE_NAME, r"\1", regex=True)
 
 
 def processing_of(page, layout):
-    """Return how the rows of a page were processed (Series of text), their version: that of a column, or what
-    the whole name of a dataset says, and "" where nothing does.
+    """Return how the rows of a page were processed, their version (Series of text): from its column, else
+    from the full name of the dataset, else "".
     """
     if "version" in layout:
         return as_names(page[layout["version"]]).fillna("")
@@ -284,10 +286,10 @@ def processing_of(page, layout):
 
 
 def keys_of(page, layout, dataset):
-    """Run, lumisection, dataset and element of the rows of a page: DataFrame; 0 and None where there is none.
+    """DataFrame run, lumisection, dataset, element of the rows of a page; 0 or None where there is none.
 
-    dataset : that of tables that name none. A path that stands in a column of its own is put before the name
-    of the element; a wide table has none, and "" as element.
+    dataset : that of tables that name none. A path in a column of its own is put before the name of the
+    element; the element of a wide table is "".
     """
     names = {"dataset": dataset, "element": ""}
     if "dataset" in layout:
@@ -307,7 +309,7 @@ def keys_of(page, layout, dataset):
 
 
 def goes_on(page, layout, keys):
-    """Whether each row of a page ends in a later run or lumisection than it begins, bool (n,)."""
+    """Whether each row of a page ends in another run or lumisection than it begins: bool (n,)."""
     ends = {
         name: as_whole(page[layout[f"last_{name}"]])
         for name in ("run", "lumisection")
@@ -319,7 +321,7 @@ def goes_on(page, layout, keys):
 
 
 def is_number(column):
-    """Whether an Arrow column holds numbers, or texts most of which are some."""
+    """Whether an Arrow column holds numbers, or texts at least half of which are numbers."""
     if pa.types.is_string(column.type):
         return bool(np.isfinite(as_numbers(column)).sum() * 2 >= max(1, len(column) - column.null_count))
     return (

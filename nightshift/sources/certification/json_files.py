@@ -11,9 +11,9 @@ from nightshift.sources.files import as_text, read_records
 
 def read_json(path):
     """(names of the columns, pages) of the records in a JSON file of any layout, plain or .gz, every cell as
-    text; what the OMS puts below `attributes` is taken as the record.
+    text; an object below `attributes`, where the OMS puts it, is taken as the record.
 
-    ValueError of one line when it holds anything else.
+    ValueError of one line when the file holds anything but objects.
     """
     records = []
     for page, bad in read_records(path):
@@ -39,5 +39,5 @@ class JsonFile(LumisectionFile):
         return head.line[:1] in ("[", "{")
 
     def open(self, path, bad_lines, left_out):
-        """Open it, see `read_json`."""
+        """Open the file, see `read_json`."""
         return read_json(path)

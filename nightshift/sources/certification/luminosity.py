@@ -10,8 +10,8 @@ import pyarrow as pa
 from nightshift.sources.files import names_in_words, open_text
 from nightshift.sources.times import read_times
 
-LUMISECTION_S = 23.31  # how long one lasts in CMS: 2**18 orbits of 88.9 microseconds
-# of a barn, in /pb
+LUMISECTION_S = 23.31  # how long one lasts in CMS: 2**18 orbits of 88.92 microseconds
+# {prefix of the barn in a unit such as /fb: that unit in /pb}
 PREFIXES = {"a": 1e6, "f": 1e3, "p": 1.0, "n": 1e-3, "u": 1e-6, "µ": 1e-6, "m": 1e-9, "": 1e-12, "k": 1e-15}
 INVERSE_BARN = re.compile(
     r"(?P<scale>[0-9.]*(?:[eE][+-]?\d+)?)\s*(?:/\s*(?P<slash>[afpnuµmk]?)b|(?P<power>[afpnuµmk]?)b\s*\^?-1)",
@@ -21,14 +21,14 @@ MIXED = (
     "its luminosities are in {unit!r}: needed is an integral over the lumisection, in /ub, /nb, /pb or /fb "
     "(brilcalc -u /pb)"
 )
-# ours, of what brilcalc writes as two things in one column, or in a form of its own
+# our columns for what brilcalc writes as two things in one column, or in a form of its own
 NAMES = ["run", "fill", "ls", "taken", "time"]
 
 
 def picobarns(unit):
-    """What a luminosity in `unit`, such as "/ub" or "1e9/b", is multiplied by to be in /pb; 1 for "".
+    """The factor by which a luminosity in `unit`, such as "/ub" or "1e9/b", becomes one in /pb; 1 for "".
 
-    ValueError of one line for what is no inverse area of the barn, such as the rate "hz/ub".
+    ValueError of one line for what is no inverse of a multiple of the barn, such as the rate "hz/ub".
     """
     if not unit:
         return 1.0
@@ -40,7 +40,7 @@ def picobarns(unit):
 
 
 def cells_of(line, separator):
-    """Cells of a line of brilcalc: of its table style, between |, or of its CSV style."""
+    """Cells of a line of brilcalc, in its table style, with "|" as separator, or in its CSV style."""
     if separator == "|":
         return [cell.strip() for cell in line.strip().strip("|").split("|")]
     return [cell.strip() for cell in next(csv.reader([line], delimiter=separator, skipinitialspace=True))]
@@ -57,8 +57,8 @@ def header_of(line):
 
 
 def is_brilcalc(lines):
-    """Whether these first lines of a file are brilcalc's: one of them names the columns, beginning with
-    run:fill.
+    """Whether `lines`, the first ones of a file, are those of brilcalc: one of them names the columns, and
+    begins with run:fill.
     """
     return any(header_of(line)[0] for line in lines if "run" in line.lower())
 
@@ -68,9 +68,10 @@ def read_brilcalc(path, bad_lines):
     or .gz; also several outputs in one file.
 
     Names: run, fill, ls, taken, time, then those of brilcalc with their units, such as delivered(/ub); every
-    cell is text. `a:b` as ls is the section b of CMS, in section a of the machine; b = 0 means that CMS did
-    not take it: its ls is a, and taken "0". Times are UTC, mm/dd/yy. A row with another number of cells is
-    added to `bad_lines`. ValueError of one line where there is no ls (luminosities of whole runs).
+    cell is text. An ls `a:b` is section b of CMS in section a of the machine; b = 0 means that CMS did not
+    take it: its ls is a, and its taken "0". Times are UTC, mm/dd/yy. A row with another number of cells is
+    added to `bad_lines`. ValueError of one line for luminosities of whole runs (without ls) or of trigger
+    paths, and where a later output has other columns.
     """
     header, separator, rows, columns, unit_names = None, "", [], None, None
     with open_text(path) as lines:
@@ -98,7 +99,7 @@ def read_brilcalc(path, bad_lines):
                 header = None if "summary" in line.lower() else header  # the table below it sums up
             elif header and line.strip() and not line.startswith("+"):
                 cells = cells_of(line, separator)
-                # luminosities of bunches come as a list, with commas
+                # luminosities of bunches come as a list at the end, with commas
                 if len(cells) != len(header) and not header[-1].startswith("["):
                     bad_lines.append(
                         (path, number, f"{len(cells)} columns, not {len(header)}", line.strip()[:500])
@@ -110,12 +111,12 @@ def read_brilcalc(path, bad_lines):
 
 
 def header_names(columns):
-    """The names of the columns of brilcalc, in small letters, without that of the list of bunches."""
+    """The names among `columns` of brilcalc, without that of the list of bunches."""
     return [name for name in columns if not name.startswith("[")]
 
 
 def table_of(rows, columns):
-    """An Arrow table, every cell text, of rows of cells of brilcalc."""
+    """Make an Arrow table of text with NAMES and the other `columns` from rows of cells of brilcalc."""
     frame = pd.DataFrame([row[: len(columns)] for row in rows], columns=columns)[
         header_names(columns)
     ].astype("str")
@@ -138,8 +139,8 @@ def table_of(rows, columns):
 
 
 def differ(first, second):
-    """Whether two Series of one type say different things, bool (n,): more than rounding (0.1%), or more than
-    a lumisection (30 s).
+    """Whether two Series of one type differ, bool (n,): numbers by more than rounding (0.1%), times by more
+    than a lumisection (30 s), others at all.
     """
     if pd.api.types.is_datetime64_any_dtype(first):
         return ((first - second).abs() > pd.Timedelta(seconds=30)).to_numpy()
@@ -150,12 +151,12 @@ def differ(first, second):
 
 
 def contradictions(parts, role, index):
-    """(values of `role` in the order of `index`, missing where nobody says one; the rows that contradict an
+    """(values of `role` in the order of `index`, missing where no part has one; the rows that contradict an
     earlier one).
 
-    parts : frames run, lumisection, and maybe `role`. The first value of a lumisection counts, but
-    contradictory flags leave it without one. The second result is a DataFrame [(run, lumisection)] first,
-    other; empty where all agree.
+    parts : frames run, lumisection, and perhaps `role`. index : MultiIndex (run, lumisection). The first
+    value of a lumisection counts, but contradictory flags leave it without one. The second result is a
+    DataFrame first, other, indexed by (run, lumisection); empty where all agree.
     """
     answers = [part.set_index(["run", "lumisection"])[role].dropna() for part in parts if role in part]
     answers = [one for one in answers if len(one)]

@@ -48,7 +48,7 @@ HISTOGRAM_SCHEMA = pa.schema(
         ("version", pa.string()),
     ]
 )
-UNNAMED = ("", "Unnamed: 0")  # the column of row numbers of DataFrame.to_csv, as it is and read again
+UNNAMED = ("", "Unnamed: 0")  # the row numbers of DataFrame.to_csv, as written and as pandas reads them again
 TYPES = {"fill": "Int64", "time": "datetime64[us, UTC]", "dcs": "boolean", "golden": "boolean"}
 
 # ---------------------------------------------------------------------------------------------------- reading
@@ -67,7 +67,7 @@ class Extraction:
     """What has been read so far, and what was noted on the way.
 
     Histograms go to `table`, an open Parquet writer with HISTOGRAM_SCHEMA, a page at a time; a wide table is
-    kept in parts. Rows that belong nowhere are put aside among the `bad_lines`, as (file, row, reason, text).
+    kept in parts. Rows that cannot be used are put aside among the `bad_lines`, as (file, row, reason, text).
     """
 
     def __init__(self, settings, table):
@@ -88,11 +88,9 @@ class Extraction:
     def read_source(self, path, open_file):
         """Add one file of the source to the raw tables; an empty file adds nothing.
 
-        open_file : of its kind, see `LumisectionFile.open`.
-
-        What a file holds shows in its columns: a table with bin contents holds histograms, any other with run
-        and lumisection is a wide one. ValueError of one line when columns are missing, or when none of its
-        rows can be used.
+        open_file : that of its kind, see `LumisectionFile.open`. The columns of a file say what it holds: a
+        table with bin contents holds histograms, any other with run and lumisection is a wide one. ValueError
+        of one line when columns are missing, or when none of its rows can be used.
         """
         if not os.path.getsize(path):
             return
@@ -119,9 +117,10 @@ class Extraction:
             raise ValueError(f"none of its rows can be used; of the first: {why} ({text[:150]})")
 
     def read_luminosity(self, path, open_file):
-        """Gather what a table of luminosities says of lumisections, which are no rows of the source.
+        """Gather what a table of luminosities says about lumisections; its rows are none of the source.
 
-        Sections that CMS did not take are kept apart. ValueError of one line when columns are missing.
+        Sections that CMS did not take are kept apart. open_file : as in `read_source`. ValueError of one line
+        when columns are missing.
         """
         names, pages = open_file(path, self.bad_lines, self.left_out)
         layout = self.layout_in(names)
@@ -143,16 +142,16 @@ class Extraction:
         self.cells.check(path, layout)
 
     def layout_in(self, names):
-        """Find the columns of one table whose role is known, {role: name}; which of `columns` it has is
-        noted.
+        """Find the columns of one table whose role is known, {role: name}, and note which of the parameter
+        `columns` it has.
         """
         layout, columns = layout_of(names, self.settings.columns), self.settings.columns
         self.found_columns.update(role for role, column in columns.items() if layout.get(role) == column)
         return layout
 
     def put_aside(self, page, layout, *, where, first_row, why):
-        """Note the rows of a page that have a reason, `why` (n,), among the bad lines; returns which rows
-        have none, bool (n,).
+        """Note the rows of a page that have a reason in `why`, text (n,), among the bad lines; return which
+        rows have none, bool (n,).
         """
         for i in np.flatnonzero(why != ""):
             shown = (f"{column}: {str(page[column][i].as_py())[:100]}" for column in layout.values())
@@ -172,8 +171,8 @@ class Extraction:
         self.about_rows.append(about.drop_duplicates())
 
     def keep_histograms(self, page, layout, *, where, first_row):
-        """Write the histograms of a page to the table; entries that it does not say are the sum of the
-        contents. A lumisection 0 is one of a whole run.
+        """Write the histograms of a page to the table; entries that it does not give are the sum of the
+        contents. Lumisection 0 stands for a whole run.
         """
         keys = keys_of(page, layout, self.settings.dataset)
         flat, lengths, numbers, bins = contents_of(page, layout)
@@ -230,15 +229,15 @@ class Extraction:
         self.note(page, layout, where=where, keys=keys, kept=kept)
 
     def counted(self):
-        """Return what has been counted but by lumisection, as JSON can hold it."""
+        """Return what has been counted, except by lumisection, as JSON can hold it."""
         counts = self.counts | {"unreadable": sum(self.cells.unreadable.values())}
         sets = {name: sorted(getattr(self, name)) for name in ("are_histograms", "found_columns")}
         return sets | {"counts": counts, "left_out": self.left_out, "no_lumisections": self.no_lumisections}
 
     def add(self, path, counted, rows, wide):
-        """Add what was `counted` of the file `path`, {name: frame} of its lumisections, elements and bad
-        lines, and its wide table or None. ValueError where it holds histograms and others do not, or the
-        other way round.
+        """Add what was `counted` in the file `path`; `rows`, {name: frame} of its lumisections, elements and
+        bad lines; and `wide`, its wide table or None. ValueError where it holds histograms and earlier files
+        do not, or the other way round.
         """
         for is_histogram in counted["are_histograms"]:
             self.are_histograms.add(is_histogram)
@@ -260,15 +259,15 @@ class Extraction:
 
     def wide(self):
         """Put together the wide table: DataFrame dataset, run, lumisection and features; without rows where
-        the source is none.
+        the source is no wide table.
         """
         keys = {name: pd.Series(dtype="int64") for name in KEY}
         none = pd.DataFrame({"dataset": pd.Series(dtype=str), **keys})
         return pd.concat([none, *self.wide_parts], ignore_index=True)
 
     def rows_placed(self):
-        """Count how many rows each lumisection of each dataset has: DataFrame dataset, run, lumisection,
-        rows.
+        """Put together how many rows each page has of each lumisection of each dataset: DataFrame dataset,
+        run, lumisection, rows.
         """
         numbers = {name: pd.Series(dtype="int64") for name in [*KEY, "rows"]}
         none = pd.DataFrame({"dataset": pd.Series(dtype=object), **numbers})
@@ -283,11 +282,11 @@ def untaken_rows(page, layout):
 
 
 def features_of(page, layout, features):
-    """Name the columns of a page that are features: `features`, or every column of numbers that is
-    nothing else, not a key, not a time, not a flag, nor the row numbers that pandas writes without a name.
+    """List the columns of a page that are features: `features`, or if that is empty, every column of numbers
+    that is nothing else: no key, time or flag, and not the row numbers that pandas writes without a name.
 
-    A CSV file does not say which of its columns hold numbers; there it is those whose cells mostly do.
-    ValueError when one that is asked for is missing.
+    A CSV file does not say which of its columns hold numbers: those do of which at least half the cells do.
+    ValueError when one of `features` is missing.
     """
     if missing := [name for name in features if name not in page.column_names]:
         raise ValueError(
@@ -301,8 +300,8 @@ def features_of(page, layout, features):
 
 @contextlib.contextmanager
 def staged(folder):
-    """Yield a new folder in `folder`, whose files move there when the block ends well; whatever goes wrong
-    before leaves `folder` as it was.
+    """Yield a new folder in `folder`; what it holds moves to `folder` when the block ends well, and an error
+    in the block leaves `folder` as it was.
     """
     staging = folder / f".{uuid.uuid4().hex[:8]}"
     staging.mkdir(parents=True)
@@ -310,7 +309,7 @@ def staged(folder):
         yield staging
         for path in list(staging.iterdir()):
             there = folder / path.name
-            if path.is_dir() and there.exists():  # nothing takes the place of a folder at once
+            if path.is_dir() and there.exists():  # os.replace replaces no folder that holds anything
                 os.replace(there, staging / f"old {path.name}")
             os.replace(path, there)
     finally:
@@ -325,9 +324,9 @@ def gather(extraction, labels):
     (DataFrame run, lumisection, KINDS, dcs_column, golden_column, sorted and unique; {(who, role):
     contradictions}).
 
-    labels : {dcs or golden: ranges, or None}. The table of luminosities comes first, then the source in its
-    own order. A JSON takes the place of a column of the source, which stays beside it as dcs_column or
-    golden_column.
+    labels : {dcs or golden: ranges, or None}. The table of luminosities has priority, then the source in its
+    own order, then sections that were not taken. A JSON takes the place of a column of the source, which
+    stays beside it as dcs_column or golden_column.
     """
     named = [listed(ranges or {}) for ranges in labels.values()]
     about = [*named, *extraction.about_lumi, *extraction.about_rows]
@@ -339,7 +338,7 @@ def gather(extraction, labels):
         "the source": extraction.about_rows,
         "sections not taken": extraction.about_untaken,
     }
-    # the frames of many files are put together once, not for each role
+    # the frames of many files are put together once, not once per role
     sources = {who: [pd.concat(parts, ignore_index=True)] if parts else [] for who, parts in sources.items()}
     for role in KINDS:
         column = pd.Series(index=index, dtype=TYPES.get(role, "float64"))
@@ -354,9 +353,9 @@ def gather(extraction, labels):
 
 def runs_kept(table, *, days, edge):
     """Find the runs, a sorted index, whose newest lumisection began in the `days` before `edge` (UTC); all
-    with 0.
+    runs where `days` is 0.
 
-    table : DataFrame run, time. ValueError when days is asked for and no time is known.
+    table : DataFrame run, time. ValueError when `days` is not 0 and no time is known.
     """
     newest = table.groupby("run").time.max()
     if not days:
@@ -375,7 +374,7 @@ def runs_kept(table, *, days, edge):
 def setting_lines(extraction, labels, *, runs, luminosity):
     """Write one line for each setting that fits nothing in the source.
 
-    labels : {golden or dcs: ranges, or None}. runs : set, those of the source. luminosity : whether a table
+    labels : {golden or dcs: ranges, or None}. runs : set of those of the source. luminosity : whether a table
     of luminosities was named.
     """
     lines, columns = [], extraction.settings.columns
@@ -401,8 +400,8 @@ def setting_lines(extraction, labels, *, runs, luminosity):
 def contradiction_lines(contradicted, labels):
     """Write one line for each source that says something of one lumisection twice and differently.
 
-    contradicted : {(who, role): rows with first and other}, as `gather` gives it. Of contradictory flags,
-    those in `labels`, neither counts.
+    contradicted : {(who, role): rows with first and other}, as `gather` gives it. labels : the roles that are
+    flags; of contradictory flags neither counts.
     """
     lines = []
     for (who, role), rows in contradicted.items():

@@ -1,12 +1,12 @@
-"""What an extraction of lumisections keeps of each file, by which the next one does not read again what has
+"""What an extraction of lumisections keeps of each file, so that the next one need not read again what has
 not changed.
 
 Files       what the last night noted of a file, or what it holds now      Night
 Parts       histograms of the runs that are kept, a part per file          place_parts, keep_runs
 
 A note is a small Parquet file: its rows are lumisections, elements and lines put aside, its metadata what was
-counted. What is read anew is added from its note, too, so that a night after another one tells the same as
-one from nothing. Parts hold rows and nothing else: equal rows are equal bytes.
+counted. A file that is read anew is added from its note, too, so that a night after another one gives the
+same as one that begins with nothing. Parts hold rows and nothing else: equal rows are equal bytes.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ NOTED = pa.schema([("what", pa.string()), *COLUMNS.items()])
 
 @dataclass
 class Night:
-    """An extraction that goes on from what the last one left.
+    """An extraction that starts from what the last one left.
 
     whole : the Extraction of all files. folder : where parts and notes are written. raw : the folder that the
     last one left. files : (path, runs of its histograms, function that reads it into an Extraction) of each
@@ -65,8 +65,8 @@ class Night:
         self.parts = read_json(self.raw / PARTS)
 
     def keep(self, path, kind, role):
-        """Add what the last night noted of a file, where neither it nor what reads it has changed: whether
-        that is so. kind : a LumisectionFile. role : "source" or "luminosity".
+        """Add what the last night noted of a file, where neither the file nor what reads it has changed;
+        return whether that is so. kind : a LumisectionFile. role : "source" or "luminosity".
         """
         name = part_name(role, path)
         if self.latest[0] != name:
@@ -80,7 +80,7 @@ class Night:
         return True
 
     def add(self, path, kind, role):
-        """Read a file, and note what was counted of it; its histograms lie in new/ until `place_parts`."""
+        """Read a file, and note what was counted in it; its histograms lie in new/ until `place_parts`."""
         name, made_of = part_name(role, path), self.made_of(path, kind)
         one = read_part(self.whole.settings, self.folder / "new" / name, kind.reader(path, role))
         write_note(one, self.folder / "notes" / name, made_of)
@@ -94,7 +94,7 @@ class Night:
             self.files.append((path, runs, kind.reader(path, role)))
 
     def made_of(self, path, kind):
-        """What is extracted from a file follows from, as JSON has it."""
+        """What the extraction of a file depends on, as JSON can hold it."""
         settings = [vars(kind), vars(self.whole.settings)]
         made_of = {"kind": type(kind).__name__, "file": state_of_file(path), "settings": settings}
         return made_of | {"code": code_below("sources")}
@@ -104,8 +104,8 @@ class Night:
 
 
 def write_note(one, path, made_of):
-    """Write the note of the file that the Extraction `one` has read to `path`, and beside it the rows of a
-    wide table.
+    """Write the note of the file that the Extraction `one` has read to `path`, and the rows of a wide table
+    to a file beside it. made_of : see `Night.made_of`.
     """
     bad_lines = pd.DataFrame([line[1:] for line in one.bad_lines], columns=list(ROWS["bad_lines"]))
     elements = pd.DataFrame(sorted(one.elements), columns=list(ROWS["elements"]))
@@ -122,7 +122,7 @@ def write_note(one, path, made_of):
 
 
 def noted_rows(what, frames):
-    """An Arrow table of NOTED of `frames`; of equal rows about a lumisection the first one."""
+    """Make an Arrow table of NOTED from `frames`, with only the first of equal rows about a lumisection."""
     frame = pd.concat(frames, ignore_index=True)
     if what.startswith("about"):
         frame = frame.drop_duplicates()
@@ -135,9 +135,8 @@ def noted_rows(what, frames):
 
 
 def read_note(path):
-    """Read the note at `path`: what it was made of, its files, what was counted, its rows ({those of ROWS
-    that there are: DataFrame}) and a wide table, None where there is none; {} where there is no note, or it
-    is damaged.
+    """Read the note at `path`: {"made_of", "files", "counted", "rows": {name in ROWS: DataFrame, not empty},
+    "wide": the wide table or None}; {} where there is no note, or it is damaged.
     """
     try:
         table = pq.read_table(path, partitioning=None)
@@ -150,7 +149,7 @@ def read_note(path):
 
 
 def rows_of(table, what):
-    """The rows of a note that are `what`, a DataFrame of their columns."""
+    """The rows of a note, an Arrow table of NOTED, that are `what`: DataFrame with their columns in ROWS."""
     columns = list(ROWS[what])
     frame = table.filter(pc.equal(table["what"], what)).select(columns).to_pandas()
     whole = {name: "int64" for name in ("run", "lumisection", "rows", "line") if name in columns}
@@ -161,7 +160,9 @@ def rows_of(table, what):
 
 
 def read_part(settings, path, read):
-    """Read a file by the function `read` of an Extraction, whose histograms go to the new part at `path`."""
+    """Read a file by `read`, a function of an Extraction; return this Extraction. Its histograms go to the
+    new part at `path`.
+    """
     with pq.ParquetWriter(path, HISTOGRAM_SCHEMA, compression="zstd") as table:
         one = Extraction(settings, table)
         read(one)
@@ -169,10 +170,10 @@ def read_part(settings, path, read):
 
 
 def place_parts(night, runs):
-    """Make the table of histograms of `runs`, a part of each file that has any, in the order of the files: a
-    folder that is read as one table.
+    """Make the table of histograms of `runs`: a folder, read as one table, with a part for each file that has
+    any, in the order of the files.
 
-    A part of the last night is linked; where it lacks a run that is asked for now, its file is read again.
+    A part of the last night is linked; where it lacks a run that is kept now, its file is read again.
     """
     placed, kept = {}, set(runs)
     for path, of_file, read in night.files:
@@ -195,8 +196,8 @@ def place_parts(night, runs):
 
 
 def place_part(night, name, wanted, there):
-    """Link the part of the last night, where it is as it was left and has all runs that are `wanted`, to
-    `there`: what was noted of it, None where that is not so.
+    """Link the part of the last night to `there`, and return what was noted of it; None where there is none,
+    it has changed or lacks a run of `wanted`, or its file was read anew.
     """
     held = night.parts.get(name)
     old = night.raw / HISTOGRAMS / held["file"] if held else None
@@ -209,7 +210,7 @@ def place_part(night, name, wanted, there):
 
 
 def read_anew(night, name, there, read):
-    """Put the part that was made of a file tonight at `there`, or make it now by the function `read`."""
+    """Move the part that was made from a file tonight to `there`; where there is none, make it by `read`."""
     new = night.folder / "new" / name
     if not new.exists():
         read_part(night.whole.settings, new, read)
@@ -217,7 +218,7 @@ def read_anew(night, name, there, read):
 
 
 def keep_runs(path, runs):
-    """Leave only rows of `runs` in the Parquet file `path`, a row group at a time."""
+    """Keep only rows of `runs` in the Parquet file `path`; memory holds one row group."""
     whole, part = pq.ParquetFile(path), path.with_suffix(".part")
     with pq.ParquetWriter(part, whole.schema_arrow, compression="zstd") as out:
         for group in range(whole.num_row_groups):
@@ -229,8 +230,8 @@ def keep_runs(path, runs):
 
 
 def sha256_of_tables(raw):
-    """A sha256 over those of the tables that an extraction has left in the folder `raw`; parts that were kept
-    are not read for it.
+    """The SHA-256 over those of the tables that an extraction has left in the folder `raw`; parts whose hash
+    is noted are not read.
     """
     parts = [part["sha256"] for part in read_json(raw / PARTS).values()]
     others = sha256_of([raw / "lumisections.parquet", raw / "wide.parquet"])

@@ -10,7 +10,7 @@ from nightshift.sources.excerpts import excerpt_of_parquet
 
 
 def plain(batch):
-    """A table of an Arrow batch, with categories and long texts as texts."""
+    """Make a table of an Arrow batch, with categories as their values and large strings as strings."""
     types = [f.type.value_type if pa.types.is_dictionary(f.type) else f.type for f in batch.schema]
     types = [pa.string() if pa.types.is_large_string(t) else t for t in types]
     return pa.Table.from_batches([batch]).cast(pa.schema(list(zip(batch.schema.names, types, strict=True))))
@@ -28,7 +28,7 @@ class ParquetFile(LumisectionFile):
         return head.suffix in (".parquet", ".pq")
 
     def open(self, path, bad_lines, left_out):
-        """Open it, with pages of 16,384 rows."""
+        """Open the file, with pages of 16,384 rows."""
         file = pq.ParquetFile(path)
         starts = range(1, file.metadata.num_rows + 1, 2**14)
         return file.schema_arrow.names, zip(starts, map(plain, file.iter_batches(2**14)), strict=False)

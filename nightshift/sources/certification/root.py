@@ -40,8 +40,8 @@ class NoLumisectionError(ValueError):
 
 
 def path_pattern(pattern=""):
-    """The compiled regular expression over paths in ROOT files; ValueError of one line when `pattern` is
-    none, or lacks a group.
+    """Compile the regular expression for paths in ROOT files, MANNERS where `pattern` is ""; ValueError of
+    one line when `pattern` is none, or lacks one of the groups run, lumisection and element.
     """
     try:
         compiled = re.compile(pattern or MANNERS)
@@ -53,8 +53,8 @@ def path_pattern(pattern=""):
 
 
 def file_says(path):
-    """(primary dataset, version) by the name of a file of the DQM GUI, such as
-    DQM_V0002_R000355100__ZeroBias__Run2022C-PromptReco-v1__DQMIO.root; "" where it does not say."""
+    """(primary dataset, version) in the name of a file of the DQM GUI, such as
+    DQM_V0002_R000355100__ZeroBias__Run2022C-PromptReco-v1__DQMIO.root; "" where it does not say them."""
     found = FILE_NAME.search(Path(path).name)
     return (
         (found["dataset"] or "", f"{found['processing'] or ''} V{found['version']}".strip())
@@ -64,10 +64,11 @@ def file_says(path):
 
 
 def read_rows(file, name, part):
-    """Read one histogram of an open ROOT file as rows of SCHEMA: one of a TH1, of a TH2 its projections on x
-    and on y, of a TProfile the means of its bins and their entries; contents None where it cannot be read.
+    """Read one histogram of an open ROOT file as rows of SCHEMA: one for a TH1; the projections on x and y
+    for a TH2; the means of the bins and their entries for a TProfile; one without contents where it cannot be
+    read.
 
-    part : {group: text} of its path, the texts of the row.
+    part : {group: text} of its path, with dataset and version.
     """
     element = "/".join(filter(None, [part.get("folder"), part.get("element") or name]))
     row = dict.fromkeys(SCHEMA.names) | {key: part.get(key) for key in TEXTS} | {"element": element}
@@ -86,25 +87,25 @@ def read_rows(file, name, part):
             row | {"element": f"{element} ({way})"} | axis_of(histogram.axis(way), sums)
             for way, sums in parts
         ]
-    # uproot raises whatever a damaged byte leads to; the row is put aside for its contents
+    # uproot raises whatever a damaged byte leads to; the row is put aside later, for its missing contents
     except Exception:
         return [row]
 
 
 def profile_parts(profile, means):
-    """Take a TProfile of uproot apart: (what, numbers (n,), whether these are counts) of the `means` (n,) of
-    its bins, 0 where a bin has no entry, and of their entries, weighted as they were filled.
+    """Take a TProfile of uproot apart: [(what, numbers (n,), whether these are counts)] for the `means` (n,)
+    of its bins, 0 where a bin has no entry, and for their entries, weighted as they were filled.
     """
-    entries = np.asarray(profile.member("fBinEntries"), float)[1:-1]  # without what lies beside the axis
+    entries = np.asarray(profile.member("fBinEntries"), float)[1:-1]  # without underflow and overflow
     return [("mean", np.where(entries > 0, means, 0.0), False), ("entries", entries, True)]
 
 
 def axis_of(axis, values, *, are_counts=True):
     """Describe `values` (n,) along an axis of uproot in bins of equal width: {x_min, x_max, contents}.
 
-    Bins of unequal width are cut into pieces as wide as the narrowest, at most MOST_BINS of them. Counts are
-    spread evenly inside their bins, as quantiles are interpolated: these stay what they are. What is no count
-    is averaged over each piece.
+    An axis with bins of unequal width is cut into pieces as wide as the narrowest bin, at most MOST_BINS of
+    them. Counts are spread evenly inside their bins, so that quantiles, which are interpolated in the same
+    way, stay as they are. Values that are no counts are averaged over each piece.
     """
     edges = axis.edges()
     low, high = float(edges[0]), float(edges[-1])
@@ -117,9 +118,9 @@ def axis_of(axis, values, *, are_counts=True):
 
 
 def sort_paths(names, pattern):
-    """(paths to read, of whole runs, of several lumisections) of the histograms `names` of a file.
+    """(paths to read, of whole runs, of several lumisections) among the histograms `names` of a file.
 
-    A path that nothing explains is among those to read: it is put aside there, by name, since it has no run.
+    A path that fits none of these is among those to read: its row is put aside later, since it has no run.
     """
     to_read, whole, several = [], [], []
     for name in names:
@@ -135,8 +136,8 @@ def sort_paths(names, pattern):
 
 
 def list_histograms(classes):
-    """(names of the TH1, TH2 and TProfile, {class: number} of all other objects) of a ROOT file with these
-    `classes` {name: class}. ValueError of one line for one that holds objects and no histogram.
+    """(names of the TH1, TH2 and TProfile; {class: number} of all other objects but folders) of a ROOT file
+    with `classes`, {name: class}. ValueError of one line where it holds objects and no histogram.
     """
     read = [name for name, kind in classes.items() if READ.match(kind)]
     others = Counter(
@@ -154,8 +155,8 @@ def list_histograms(classes):
 
 
 def no_lumisection(whole, several):
-    """One line on a file whose histograms are all of `whole` runs or of `several` lumisections (their
-    names).
+    """One line on a file whose histograms are all of whole runs or of several lumisections: the lists of
+    their names, `whole` and `several`.
     """
     what = "of several lumisections at once"
     if whole:
@@ -170,10 +171,10 @@ def read_root(path, *, pattern, dataset, left_out):
     """(names of the columns, pages) of the TH1, TH2 and TProfile per lumisection in a ROOT file. uproot needs
     about two milliseconds for a histogram.
 
-    pattern : as `path_pattern` gives it. dataset : that of histograms of which neither path nor file name
-    says one. left_out : a Counter, which gets how many are of "whole runs", of "several lumisections", and
-    "other objects". ValueError of one line for a damaged file, for one that holds objects and no histogram,
-    NoLumisectionError for one of which no histogram is of a lumisection.
+    pattern : as `path_pattern` gives it. dataset : that of histograms for which neither path nor file name
+    gives one. left_out : a Counter, to which the numbers of those of "whole runs" and "several lumisections",
+    and of "other objects", are added. ValueError of one line for a file that is damaged, or holds objects and
+    no histogram; NoLumisectionError for one whose histograms are all of no single lumisection.
     """
     import uproot
 

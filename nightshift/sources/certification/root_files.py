@@ -23,12 +23,12 @@ class RootFile(LumisectionFile):
         return head.suffix == ".root"
 
     def open(self, path, bad_lines, left_out):
-        """Open it, see `read_root`."""
+        """Open the file, see `read_root`."""
         pattern = path_pattern(self.root_pattern)
         return read_root(path, pattern=pattern, dataset=self.dataset, left_out=left_out)
 
     def look(self, path, *, settings, folder):
-        """Read all of a small file; of a large one only that it can be opened."""
+        """Read all of a small file; of a large one only see whether it can be opened."""
         if os.path.getsize(path) <= QUICK:
             return super().look(path, settings=settings, folder=folder)
         names, _ = self.open(path, [], {})

@@ -8,12 +8,12 @@ from nightshift.sources.tables import read_files
 
 
 def extract_source(place, luminosity, folder, raw, **settings):
-    """Read a source, and before it a table of luminosities, where it is not "": a Night, whose Extraction is
-    `whole`; what has not changed since the last one is not read again.
+    """Read a table of luminosities, where `luminosity` is not "", and then a source: a Night, whose
+    Extraction is `whole`. Files that have not changed since the last night are not read again.
 
     place, luminosity : paths or globs. folder : a new one, for parts and notes, see `place_parts`. raw : the
     folder that the last extraction has left. settings : columns, dataset, features and root_pattern,
-    parameters of 1_extract. ValueError, one line, when no file of the source has lumisections, or of what
+    parameters of 1_extract. ValueError, one line, when no file of the source has lumisections, or something
     cannot be read.
     """
     path_pattern(settings["root_pattern"])  # a mistake in it ends the night before the long work
