@@ -745,7 +745,7 @@ def test_a_week_that_is_over_is_asked_once_and_the_running_one_every_night(tmp_p
     assert asked == [("01-05", "01-12"), ("01-12", "01-16")]
     first, second = (part for _, part in source.weeks("x", extraction))
     parts = sorted(tmp_path.glob("*.parquet"))
-    assert [part.name[-18:] for part in parts] == [first.name[-18:], second.name[-18:]] == ["2026-01-05.parquet", "2026-01-12.parquet"]
+    assert [part.name[19:] for part in parts] == [first.name[2:], second.name[2:]] == ["2026-01-05.parquet", "2026-01-12-2026-01-16.parquet"]
     ends = [pd.read_parquet(part).EndTime.tolist() for part in parts]
     assert ends == [["2026-01-05T10:00:00"], ["2026-01-12T10:00:00", "2026-01-15T10:00:00"]], "each run in the week in which it ended"
     assert (extraction.counts["outside"], extraction.parts) == (0, set(parts))
@@ -756,9 +756,14 @@ def test_a_week_that_is_over_is_asked_once_and_the_running_one_every_night(tmp_p
         os.utime(parts[1], (written, written))
         source.extract("sacct", extraction)
         assert asked == [("01-05", "01-12")] * again + [("01-12", "01-16")]
+    asked.clear()
+    long_after = pd.Timestamp("2026-03-01", tz="UTC").timestamp()
+    os.utime(parts[1], (long_after, long_after))
+    source.extract("sacct", Extraction(tmp_path, (extraction.window[0], pd.Timestamp("2026-01-17", tz="UTC"))))
+    assert asked == [("01-12", "01-17")], "a week that an earlier window had cut is asked for again, however old it is"
 
 
-def test_a_look_at_sacct_asks_for_the_last_day_and_the_first_of_the_window(monkeypatch):
+def test_a_look_at_sacct_asks_for_the_last_day_and_for_that_weekday_of_the_first_week(monkeypatch):
     source, asked = Sacct("", 1.0), []
     monkeypatch.setattr(source, "command", lambda folder: ["sacct"])
 

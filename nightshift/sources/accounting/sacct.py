@@ -93,9 +93,9 @@ class Sacct(LiveSource):
         """Write one part per week; every failure is one line.
 
         Weeks are asked for one after the other, since two years at once would burden the accounting database.
-        A week that was over for an hour when it was asked for is not asked for again, so an interrupted run
-        goes on at the first missing week. A job that runs from one week into the next is listed in both and
-        belongs to the one in which it ended.
+        A week that was over for an hour when all of it was asked for is not asked for again, so an
+        interrupted run goes on at the first missing week. A job that runs from one week into the next is
+        listed in both and belongs to the one in which it ended.
         """
         with tempfile.TemporaryDirectory() as folder:
             command, answer = self.command(folder), Path(folder, "sacct.txt")
@@ -113,9 +113,14 @@ class Sacct(LiveSource):
 
     @staticmethod
     def weeks(name, extraction):
-        """List the Monday and the path of the part of each week of the window."""
-        mondays = pd.date_range(*extraction.window, freq=ONE_WEEK, inclusive="left")
-        return [(begin, extraction.raw / f"{name}-{begin:%Y-%m-%d}.parquet") for begin in mondays]
+        """List the Monday and the path of the part of each week of the window; that of a week which the
+        window cuts has its end in its name, too, since a later window has more of that week.
+        """
+        first, end = extraction.window
+        mondays = pd.date_range(first, end, freq=ONE_WEEK, inclusive="left")
+        cut = {begin: f"-{end:%Y-%m-%d}" for begin in mondays if begin + ONE_WEEK > end}
+        names = {begin: f"{name}-{begin:%Y-%m-%d}{cut.get(begin, '')}.parquet" for begin in mondays}
+        return [(begin, extraction.raw / of_week) for begin, of_week in names.items()]
 
     def look(self, address, *, settings):
         """Ask for the runs of the last day of the window, and of the same weekday in its first week."""
