@@ -91,7 +91,7 @@ class LsfAccounting(AccountingFile):
 
     def recognises(self, head):
         """By a first line with the name of an event, a version and a time."""
-        return bool(re.match(r'"[A-Z_]+" "[\d.]+" \d{9,10} ', head.line))
+        return bool(re.match(r'"[A-Z0-9_]+" "[\d.]+" \d{9,10} ', head.line))
 
     def read(self, path, extraction):
         """Yield pages of rows, see `read_accounting`."""
