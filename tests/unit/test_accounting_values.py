@@ -424,7 +424,7 @@ def test_a_file_of_lsf_without_a_job_that_ended_is_refused_and_an_empty_one_is_e
         list(lsf.read_accounting(path, extraction))
     path.write_text("")
     assert list(lsf.read_accounting(path, extraction)) == []
-    first = SimpleNamespace(line='"JOB_FINISH2" "10.1" 1769853600 3')  # as lsb.stream has it
+    first = SimpleNamespace(line='"JOB_FINISH2" "10.1" 1769853600 3')
     assert lsf.LsfAccounting().recognises(first)
 
 

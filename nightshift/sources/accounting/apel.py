@@ -5,8 +5,8 @@
     ...
     %%
 
-A total ends with the last second of its month, whatever its latest job; its core hours are wall time times
-processors. Source: apel/db/records of APEL (github.com/apel/apel).
+A total ends with the last second of its month, whatever its latest job; its core hours are its wall time
+multiplied by its processors. Source: apel/db/records of APEL (github.com/apel/apel).
 """
 
 import calendar
