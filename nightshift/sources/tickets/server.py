@@ -1,7 +1,7 @@
 """The server behind an osTicket, MySQL or MariaDB: login, connection, tries, and faults as one line.
 
 login, read_option_file   user and password, from the environment or an option file
-address_of, connect       a connection that cannot write
+address_of, connect       a connection that cannot write; abandon closes one that failed
 may_pass, explained       which errors are tried again; what the others say
 open_server               `ask`, as of a SQLite file
 """
@@ -94,9 +94,19 @@ def connect(address, *, timeout_s):
         write_timeout=seconds,
         **login(),
     )
-    with closing(connection.cursor()) as cursor:
-        cursor.execute("SET SESSION TRANSACTION READ ONLY")
+    try:
+        with closing(connection.cursor()) as cursor:
+            cursor.execute("SET SESSION TRANSACTION READ ONLY")
+    except mysql.connector.Error:
+        abandon(connection)
+        raise
     return connection
+
+
+def abandon(connection):
+    """Close a `connection` that failed, without waiting for its server."""
+    connection.shutdown()  # without a farewell, which a hanging server would not take
+    connection.close()  # where the server is gone, the first call fails silently and leaves the socket open
 
 
 def may_pass(error):
@@ -177,7 +187,7 @@ def open_server(url, *, timeout_s, retry_wait_s):
         except mysql.connector.Error:
             # what it still holds of the last answer would be read as the beginning of the next
             while connections:
-                connections.pop().shutdown()  # without a farewell, which a hanging server would not take
+                abandon(connections.pop())
             raise
 
     try:
