@@ -188,11 +188,18 @@ def test_json_that_holds_no_ticket_is_refused_or_named():
 
 
 @pytest.mark.parametrize("name", ["subject", "Title", "short_description"])
-@pytest.mark.parametrize("tags", ["[]", '["x"]', "null"])
+@pytest.mark.parametrize("tags", ["[]", '["x"]', '[{"name": "x"}]', '[{"name": "x"}], "assignees": [{"login": "y"}]', "null"])
 def test_one_ticket_alone_is_one_whatever_lists_it_has(name, tags):
     """GitHub, Zammad and Freshdesk answer so where one of them is asked for; tags that it has not are an empty list."""
     rows = read_json_tickets(f'{{"id": 1, "{name}": "a", "tags": {tags}, "cc_emails": []}}', [])
     assert rows[["id", name]].to_numpy().tolist() == [["1", "a"]]
+
+
+def test_an_answer_with_a_title_of_its_own_still_lists_tickets():
+    rows = read_json_tickets('{"title": "Export of January", "columns": [{"name": "id"}], "issues": [{"id": 1, "title": "a"}]}', [])
+    assert rows.title.tolist() == ["a"]
+    with pytest.raises(ValueError, match="a JSON object with 2 lists of objects: it needs one list of tickets"):
+        read_json_tickets('{"open": [{"title": "a"}], "closed": [{"title": "b"}]}', [])
 
 
 def rows_of(file, ids, day, **more):

@@ -213,6 +213,33 @@ def read_json_lines(text):
     return records
 
 
+def is_titled(record):
+    """Whether a JSON object has a subject of its own, under one of its usual names."""
+    return any(name.lower() in ("subject", *TITLES) for name in record)
+
+
+def tickets_within(answer):
+    """Return the list of objects that the JSON object `answer` holds, [answer] where it is a ticket itself.
+
+    A ticket alone may have lists of its own, of labels or comments: they have no subject, and it has.
+    ValueError of one line where several lists could be that of the tickets.
+    """
+    lists = [
+        value
+        for value in answer.values()
+        if isinstance(value, list) and value and all(isinstance(one, dict) for one in value)
+    ]
+    if is_titled(answer):
+        lists = [value for value in lists if is_titled(value[0])]
+    if len(lists) > 1:
+        raise ValueError(
+            f"it is a JSON object with {len(lists)} lists of objects: it needs one list of tickets"
+        )
+    if lists:
+        return lists[0]
+    return [answer] if is_titled(answer) or [] not in answer.values() else []  # the latter: no ticket today
+
+
 def records_of(text):
     """Return (number, value) of all that JSON `text` lists: rows of an array or of an object that holds one,
     else lines; ValueError of one line as `read_json_tickets`.
@@ -221,22 +248,7 @@ def records_of(text):
         content = read_arrays(text) or json.loads(text)
     except ValueError:
         return read_json_lines(text)
-    if isinstance(content, dict):
-        lists = [
-            value
-            for value in content.values()
-            if isinstance(value, list) and value and all(isinstance(one, dict) for one in value)
-        ]
-        if len(lists) > 1:
-            raise ValueError(
-                f"it is a JSON object with {len(lists)} lists of objects: it needs one list of tickets"
-            )
-        # an answer without tickets is none, but a ticket alone may have an empty list, such as of tags
-        is_ticket = [] not in content.values() or any(
-            name.lower() in ("subject", *TITLES) for name in content
-        )
-        alone = [content] if is_ticket else []
-        content = lists[0] if lists else alone
+    content = tickets_within(content) if isinstance(content, dict) else content
     return list(enumerate(content, 1))
 
 
