@@ -268,6 +268,16 @@ def test_a_stored_classifier_goes_with_its_source_its_metrics_or_its_file(traine
     assert "The stored models judge" not in done.page
 
 
+def test_a_better_stored_classifier_of_another_source_gives_way(trained, noise, tmp_path):
+    paths = helpers.study_paths("telemetry", tmp_path)
+    shutil.copytree(trained.paths.models, paths.models)
+    helpers.write_json({"source": "/data/nodes/*.csv"}, paths.raw / "status.json")
+    done = train(tmp_path, noise.windows, folds=2)
+    assert done.detector["classes"] == ["membw", "none"]
+    assert done.detector["source"] == "/data/nodes/*.csv"
+    assert not [name for name in of_models(done) if name.startswith("stored")]
+
+
 def test_two_trainings_give_the_same_probabilities_to_the_last_digit(trained):
     n = trained.names
     forest = fit_classifier(n["examples"], np.arange(len(n["teaching"])), estimator=n["families"]["random forest"][0])
