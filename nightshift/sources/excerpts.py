@@ -37,7 +37,7 @@ def excerpt_of_text(path, folder):
         if str(path).endswith(".gz") or lines.encoding != "utf-8-sig":
             kept, has_end = both_ends(lines)
         else:
-            kept, has_end = [*itertools.islice(lines, ROWS), *last_lines(path)], True
+            kept, has_end = ends_of_plain(path)
     return written(kept, path, folder), has_end
 
 
@@ -97,13 +97,19 @@ def both_ends(values, patience_s=PATIENCE_S):
     return [*first, *last], True
 
 
-def last_lines(path):
-    """Return the last ROWS lines of a plain text file in UTF-8, read from its end."""
+def ends_of_plain(path):
+    """Return a list of the first and the last ROWS lines of a plain text file in UTF-8, none of them twice,
+    and whether its end is among them. It is read from both ends: a last line longer than SMALL is left out.
+    """
     with open(path, "rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - SMALL))
-        lines = file.read().splitlines(keepends=True)[1:][-ROWS:]  # of bytes: U+2028 in a text ends no line
-        return [line.decode(errors="replace") for line in lines]
+        first = list(itertools.islice(file, ROWS))
+        after, size = file.tell(), file.seek(0, os.SEEK_END)
+        begin = max(after, size - SMALL)
+        file.seek(begin)
+        rest = file.read().splitlines(keepends=True)  # of bytes: U+2028 in a text ends no line
+    last = rest if begin == after else rest[1:]  # else it begins within a line
+    has_end = bool(last) or after == size
+    return [line.decode(errors="replace") for line in [*first, *last[-ROWS:]]], has_end
 
 
 def written(lines, path, folder):

@@ -274,6 +274,12 @@ def test_small_files_are_read_as_they_are_and_long_ones_by_their_ends(tmp_path, 
     path.write_text("".join(f"line {n}\n" for n in range(9)))
     kept, has_end = excerpts.excerpt_of_text(path, folder)
     assert (Path(kept).read_text().split("\n"), has_end) == (["line 0", "line 1", "line 7", "line 8", ""], True)
+    path.write_text("line 0\nline 1\n" + "line 2" * 4 + "\n")  # the last 30 bytes begin within the second
+    assert Path(excerpts.excerpt_of_text(path, folder)[0]).read_text() == path.read_text()
+    path.write_text("line 0\nline 1\n" + "line 2" * 6 + "\n")
+    kept, has_end = excerpts.excerpt_of_text(path, folder)
+    assert (Path(kept).read_text(), has_end) == ("line 0\nline 1\n", False)
+    path.write_text("".join(f"line {n}\n" for n in range(9)))
     packed = tmp_path / "b.log.gz"
     packed.write_bytes(gzip.compress(path.read_bytes()))
     kept, has_end = excerpts.excerpt_of_text(packed, folder)

@@ -360,6 +360,7 @@ def test_a_job_of_fts_has_an_event_of_each_file_that_has_ended():
     named = fts_jobs.events_of(job | {"files": [one | {"finish_time": "g", "file_metadata": {"request_id": "r", "src_rse": "A", "activity": "a"}}]})
     [event] = named
     assert [event[name] for name in ("request-id", "src-rse", "dst-rse", "activity", "transferred_at")] == ["r", "A", "b.example", "a", "g"]
+    assert [event["protocol"] for url in (None, "b/x") for event in fts_jobs.events_of(job | {"files": [one | {"dest_surl": url}]})] == ["", ""]
     events, n_others = fts_jobs.FtsJobs.events_of(None, [job, {"files": []}, {"job_id": "k", "submit_time": "s", "files": []}])
     assert (len(events), n_others) == (1, 2)
 
@@ -380,4 +381,5 @@ def test_a_message_of_fts_is_an_event_when_its_transfer_has_ended():
     event = fts.as_event(record | {"file_metadata": metadata, "t_final_transfer_state": "Error"})
     wanted = {"event_type": "stagein-failed", "request-id": "r", "src-rse": "A", "dst-rse": "B", "activity": "m"}
     assert {name: event[name] for name in wanted} == wanted
+    assert fts.as_event(record | {"dst_url": None})["protocol"] == ""
     assert fts.FtsMessages.events_of(None, [record, record | {"t_final_transfer_state": "?"}, {}])[1] == 2

@@ -75,6 +75,12 @@ def metadata_of(record):
     return inner if isinstance(inner, dict) else {}
 
 
+def scheme_of(url):
+    """The protocol with which a `url` begins; "" where it is none."""
+    before, mark, _ = str(url).partition("://")
+    return before if mark else ""
+
+
 def as_event(record):
     """Write a message as the event that Rucio would announce, by its names of fields.
 
@@ -91,7 +97,7 @@ def as_event(record):
     event["activity"] = event["activity"] or record.get("activity")
     event["src-rse"] = event["src-rse"] or record.get("src_hostname")
     event["dst-rse"] = event["dst-rse"] or record.get("dst_hostname")
-    event["protocol"] = event["protocol"] or str(record.get("dst_url")).partition("://")[0]
+    event["protocol"] = event["protocol"] or scheme_of(record.get("dst_url"))
     return event | {name: record[name] for name in KEPT if name in record}
 
 

@@ -9,7 +9,7 @@ Source: the answers in the documentation of fts-rest (docs/api-curl.md, docs/cli
 from urllib.parse import urlsplit
 
 from nightshift.sources.transfers.files import JsonFile
-from nightshift.sources.transfers.fts import OF_RUCIO, first_of, metadata_of
+from nightshift.sources.transfers.fts import OF_RUCIO, first_of, metadata_of, scheme_of
 
 STATES = {"FINISHED": "done", "FAILED": "failed", "CANCELED": "cancelled"}  # file_state
 KIND = {
@@ -45,7 +45,7 @@ def events_of(job):
                 "transfer-id": job["job_id"],
                 "activity": event["activity"] or one.get("activity"),
                 "bytes": first_of(one, ("filesize", "user_filesize")),
-                "protocol": str(one.get("dest_surl")).partition("://")[0],
+                "protocol": scheme_of(one.get("dest_surl")),
                 "reason": one.get("reason"),
                 "submitted_at": job["submit_time"],
                 "started_at": one.get("start_time"),
