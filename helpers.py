@@ -27,7 +27,7 @@ from nightshift import catalog
 from nightshift.checksums import use_checksums
 from nightshift.evidence import build_rows
 from nightshift.figures import plain_text, save_figure  # which turn off the parser of mathematical text
-from nightshift.products import git_revision
+from nightshift.products import expanded, git_revision
 from nightshift.schemas import FINDING, FINDING_MAY_HAVE, NUMBER, TEXT, TIME, columns_of
 from nightshift.series import Picture, series_of
 from nightshift.tryout import is_by_hand, output_root
@@ -43,8 +43,10 @@ os.environ.setdefault("KERAS_BACKEND", "jax")
 
 
 def project_path(path):
-    """Absolute path of `path`; a relative one counts from the repository root, wherever the notebook runs."""
-    return ROOT / Path(path).expanduser()
+    """Absolute path of `path`; a relative one counts from the repository root, wherever the notebook runs.
+    ValueError for a path such as ~name/x where no user has that name.
+    """
+    return ROOT / expanded(path)
 
 
 def study_paths(study, products=""):

@@ -25,7 +25,7 @@ from nightshift.config import DIGEST, SHARED, SIMULATE, notebook_of
 from nightshift.credentials import masked
 from nightshift.incidents.silences import SILENCES_FILE
 from nightshift.parameters import completed, declared_at
-from nightshift.products import differing, read_json, read_notebook, size_and_time, state_of
+from nightshift.products import differing, expanded, read_json, read_notebook, size_and_time, state_of
 from nightshift.runs import (
     JUST_WRITTEN,
     notebook_path,
@@ -90,7 +90,7 @@ class Night:
 
     def __init__(self, config):
         self.config = config
-        self.root = Path(config.get("products") or ".").expanduser()
+        self.root = expanded(config.get("products") or ".")
         self.day = date.fromisoformat(config["day"])
         self.report = self.root / "reports" / config["day"]
         self.studies = config["studies"]

@@ -34,6 +34,7 @@ from nightshift.credentials import secret_in
 from nightshift.incidents.silences import check_silences
 from nightshift.notify.settings import check_channels
 from nightshift.parameters import Choice, Range, declared_at
+from nightshift.products import expanded
 from nightshift.reporting.settings import site_settings
 from nightshift.sources.addresses import is_server
 from nightshift.sources.files import matching_files
@@ -351,10 +352,10 @@ def wrong_products(products):
     if SHELL.search(text):
         return [f"{shown}variables of a shell are not replaced; write the path itself, such as ~/nights"]
     try:
-        folder = Path(text).expanduser().absolute()
+        folder = expanded(text).absolute()
         while not folder.exists():
             folder = folder.parent
-    except (OSError, RuntimeError) as error:
+    except (OSError, ValueError) as error:
         return [f"{shown}{one_line(error)}"]
     if not folder.is_dir():
         return [f"{shown}{folder} is no folder"]

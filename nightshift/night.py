@@ -20,7 +20,7 @@ from pathlib import Path
 
 from nightshift import catalog, forkserver, workers
 from nightshift.log import log, print_line, speaks_json
-from nightshift.products import correct_times
+from nightshift.products import correct_times, expanded
 from nightshift.wording import plural
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -67,14 +67,15 @@ def opened(path, day=""):
     configuration: (its absolute path, the checked configuration, root of its products).
 
     path : relative to the working folder of the caller. day : replaces its night unless it is "". Raises
-    ConfigError, and RuntimeError for a path such as ~name/x where no user has that name.
+    ConfigError, ValueError for a path such as ~name/x where no user has that name, and RuntimeError for one
+    whose links go in a circle.
     """
     from nightshift.config import load
 
-    path = Path(path).expanduser().resolve()
+    path = expanded(path).resolve()
     os.chdir(REPOSITORY)
     config = load(path, day or None)
-    return path, config, Path(config.get("products") or ".").expanduser()
+    return path, config, expanded(config.get("products") or ".")
 
 
 def run_nights(path, which, cores, quiet, *, day):
@@ -151,7 +152,7 @@ def check(path, day, quiet=False):
         log.log(level, line, extra={"study": study, "stream": sys.stdout})
 
     try:
-        path = Path(path).expanduser().resolve()
+        path = expanded(path).resolve()
         os.chdir(REPOSITORY)
         return FAILED if print_reports(path, day, quiet, show=show) else WELL
     except (ValueError, RuntimeError) as error:
@@ -462,7 +463,7 @@ def night_of(path, day=""):
         if not isinstance(products := config.get("products") or "", str):
             raise ValueError(f"products is {products!r}: it must be a path")
         return config, day, project_path(products)
-    except (ValueError, RuntimeError) as error:  # the latter for a path in the home of an unknown user
+    except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
 

@@ -15,6 +15,16 @@ MEBIBYTE = 2**20
 SMALL = 100_000  # bytes of a file up to which its content is read to tell whether it is the same
 
 
+def expanded(path):
+    """Replace ~ or ~user at the beginning of `path` by the home folder: Path; ValueError of one line where no
+    such folder is known.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ValueError(f"no home folder is known for {path}") from None
+
+
 def read_json(path):
     """Read the JSON object at `path`: dict, an empty one where there is none that can be read."""
     try:

@@ -51,7 +51,7 @@ def matching_files(pattern):
     The path of a file that exists is taken as it is, whatever characters it holds; anything else is a pattern
     with *, ?, [...] and **.
     """
-    path = str(REPOSITORY / os.path.expanduser(pattern))  # that of pathlib raises where there is no such user
+    path = str(REPOSITORY / os.path.expanduser(pattern))  # which leaves ~name of an unknown user as it is
     if os.path.isfile(path):
         return [path]
     return sorted(filter(os.path.isfile, glob.glob(path, recursive=True)))

@@ -11,6 +11,7 @@ from nightshift.catalog import steps_of
 from nightshift.chain import Night
 from nightshift.config import load, nearest_of, notebook_of, read_yaml
 from nightshift.log import print_line
+from nightshift.products import expanded
 from nightshift.sweeps.execute import Runner
 from nightshift.sweeps.plan import INPUTS, copy_inputs, default_name, make_plan, night_files, open_sweep
 from nightshift.sweeps.runs import find_runs, runs_of_sweep
@@ -55,7 +56,7 @@ class Choices(NamedTuple):
 def sweep(study, step, words, options):
     """Run a step of a study with each of the parameters that `words` name; returns the exit code."""
     try:
-        path = options.config.expanduser().resolve()
+        path = expanded(options.config).resolve()
         os.chdir(night.REPOSITORY)
         config = load(path, options.day or None)
         step = full_step(study, step, config["studies"])

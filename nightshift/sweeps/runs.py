@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from nightshift.products import read_json
+from nightshift.products import expanded, read_json
 from nightshift.runs import read_run
 from nightshift.sweeps.plan import PLAN, read_sweep
 
@@ -143,7 +143,7 @@ def find_runs(names, sweeps, study=""):
 def place_of(name, sweeps):
     """The folder that `name` names: a sweep or a run below `sweeps`, else any, as a path."""
     below = sweeps / name
-    return below if (below / PLAN).exists() or (below.parent / PLAN).exists() else Path(name).expanduser()
+    return below if (below / PLAN).exists() or (below.parent / PLAN).exists() else expanded(name)
 
 
 def runs_in(folder, name, study):

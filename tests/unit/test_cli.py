@@ -185,7 +185,7 @@ def test_a_night_that_is_asked_to_end_waits_for_nobody(monkeypatch):
 @pytest.mark.parametrize(
     ("products", "line"),
     [
-        ("~nobody9/x", "Could not determine home directory"),
+        ("~nobody9/x", "no home folder is known for ~nobody9/x"),
         ('"a\\0b"', "products holds U+0000"),
         ("/proc/nope", "cannot be written"),
         ("[a]", "products is ['a']"),
@@ -199,6 +199,13 @@ def test_a_folder_that_cannot_be_is_one_line(command, products, line, tmp_path, 
     assert command(tmp_path / "site.yaml", "") == 2
     [printed] = capsys.readouterr().err.splitlines()
     assert line in printed
+
+
+@pytest.mark.parametrize("command", [night.run_night, night.check])
+def test_a_configuration_in_a_home_that_nobody_has_is_one_line(command, monkeypatch, capsys):
+    monkeypatch.chdir(REPOSITORY)
+    assert command("~nobody9/site.yaml", "") == 2
+    assert capsys.readouterr().err == "nightshift: no home folder is known for ~nobody9/site.yaml\n"
 
 
 def test_a_night_that_never_ran_is_not_published_and_leaves_no_trace(tmp_path, monkeypatch, capsys):

@@ -125,6 +125,11 @@ def test_an_empty_pattern_is_no_folder():
     assert files.no_file("") == "the source is empty: name its files"
 
 
+def test_a_pattern_in_a_home_that_nobody_has_names_no_file():
+    assert files.matching_files("~nobody9/*.csv") == []
+    assert files.no_file("~nobody9/*.csv") == "no file matches ~nobody9/*.csv"
+
+
 def test_lines_of_the_bulk_format_that_say_what_to_do_are_no_records(tmp_path):
     lines = ['{"index": {"_index": "gracc", "_id": "1"}}', '{"CoreHours": 1}', '{"create": {}}', '{"CoreHours": 2}', '{"index": {"CoreHours": 3}}']
     (tmp_path / "bulk.json").write_text("\n".join(lines))

@@ -44,6 +44,12 @@ def test_write_json_refuses_nan_and_keeps_the_old_file(tmp_path):
     assert json.loads((tmp_path / "x.json").read_text()) == {"a": 1}
 
 
+def test_a_path_in_a_home_that_nobody_has_is_refused_in_one_line():
+    with pytest.raises(ValueError, match=r"^no home folder is known for ~nobody9/x$"):
+        helpers.project_path("~nobody9/x")
+    assert helpers.project_path("x") == helpers.ROOT / "x"
+
+
 @pytest.mark.parametrize("name", ["events.jsonl", "events.jsonl.gz"])
 def test_read_records_puts_bad_lines_aside_with_their_number(tmp_path, name):
     opened = gzip.open if name.endswith("gz") else open
