@@ -1,7 +1,7 @@
 """Replay the chain night by night, and score its incidents against the troubles that are known.
 
-A night is what `make reports` does, digest included, without its pages. Everything is written below
-products/backtest, whatever folder the configuration names. A night that is complete is not run again, so that
+A night is what `make reports` does, digest included, without its pages. Everything is written below a folder
+of its own, products/backtest by default, whatever folder the configuration names. A night that is complete is not run again, so that
 a backtest continues where it was stopped. Since incidents live on from night to night, a night is complete
 only if those before it are, all with the same settings. At the end notebooks/backtest.ipynb compares.
 """
@@ -65,8 +65,9 @@ def read_day(name, text):
 
 def reads_sample(config):
     """Whether a study reads the sample, as one does that names no source."""
-    steps = [study or {} for study in config["studies"].values()]
-    return any(((study.get("extract") or {}).get("source", "sample")) == "sample" for study in steps)
+    studies = [study or {} for study in config["studies"].values() if isinstance(study or {}, dict)]
+    extracts = [study.get("extract") or {} for study in studies]
+    return any(one.get("source", "sample") == "sample" for one in extracts if isinstance(one, dict))
 
 
 def nights_of_sample(settings):
@@ -81,7 +82,9 @@ def nights_of_sample(settings):
 
 
 def check(first, last, config, truth):
-    """End with one line when these nights cannot be replayed and scored."""
+    """End with one line when these nights cannot be replayed and scored, whatever else is wrong with the
+    `config`, as `read_config` gives it.
+    """
     if first > last:
         stop(f"FROM={first} comes after TO={last}")
     if truth and not project_path(truth).is_file():
@@ -91,6 +94,12 @@ def check(first, last, config, truth):
             "there is nothing to be scored against: no study reads the sample, and TRUTH names no table of "
             "known incidents"
         )
+
+
+def check_sample(first, last, config):
+    """End with one line when a study of the checked `config` reads the sample, and that lacks some of these
+    nights.
+    """
     if reads_sample(config):
         begins, ends = nights_of_sample(config.get("simulate") or {})
         if not begins <= first <= last <= ends:
@@ -228,11 +237,11 @@ def replay_and_score(first, last, paths, truth="", products="products/backtest",
     """
     first, last = read_day("FROM", first), read_day("TO", last)
     config = read_config(paths)
-    check(first, last, config, truth)
     os.chdir(ROOT)
     try:
+        check(first, last, config, truth)
         check_cores(cores)
-        check_config(config | {"day": str(last)})
+        check_sample(first, last, check_config(config | {"day": str(last)}))
         root = project_path(products)
     except ConfigError as error:
         stop("; ".join(error.lines))

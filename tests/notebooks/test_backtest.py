@@ -222,6 +222,24 @@ def test_a_wrong_request_is_one_clear_line_before_anything_runs(options, line, t
     assert not (tmp_path / "replayed").exists()
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("simulate: {day: 2026-01-20}", "the sample has the nights from "),
+        ("simulate: {day: soon}", "simulate.day is 'soon': it must be a date such as 2026-01-31"),
+        ("studies: {transfers: 3}", "studies.transfers must be a mapping of steps, such as {}"),
+    ],
+)
+def test_a_wrong_configuration_is_one_clear_line_before_anything_runs(text, line, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(REPOSITORY)
+    (tmp_path / "more.yaml").write_text(f"{text}\n")
+    options = ["--config", "config.yaml", "--config", tmp_path / "more.yaml", "--products", tmp_path / "replayed"]
+    assert called("--from", "2026-01-25", "--to", "2026-01-26", *options) == 2
+    [printed] = capsys.readouterr().err.splitlines()
+    assert printed.startswith(f"nightshift: {line}")
+    assert not (tmp_path / "replayed").exists()
+
+
 def test_make_hands_over_what_is_asked():
     make = ["make", "--no-print-directory", "backtest", f"ENV={sys.prefix}", "-o", f"{sys.prefix}/.installed", "FROM=2026-01-09", "TO=2026-01-08"]
     done = subprocess.run(make, cwd=REPOSITORY, capture_output=True, text=True)
