@@ -9,6 +9,7 @@ from nightshift.night import FAILED, WELL, WRONG, night_of
 from nightshift.products import read_json
 from nightshift.reporting.digests import pressing
 from nightshift.reporting.products import is_day
+from nightshift.wording import NOTHING
 
 
 def status(path, nights=7, max_age=30.0, quiet=False, as_json=False):
@@ -36,8 +37,8 @@ def recent_nights(root, n):
     """The last `n` published nights below the folder `root`, the oldest one first, as dicts.
 
     Keys: day; ended, when its digest did, ISO 8601 in UTC; seconds, of all its steps together; bytes, of its
-    pages and what lies beside them; reported and expected, numbers of studies; open, number of pressing
-    incidents, and high, those of them that are severe.
+    pages and what lies beside them; reported and expected, numbers of studies, None where a damaged
+    digest.json does not say; open, number of pressing incidents, and high, those of them that are severe.
     """
     reports = Path(root) / "reports"
     days = sorted(path.parent.name for path in reports.glob("*/digest.json") if is_day(path.parent.name))
@@ -69,7 +70,9 @@ def hours_since(night, now):
 
 
 def too_old(seen, now, max_age):
-    """One line that says why the newest of the nights `seen` is no night of today; "" where it is."""
+    """One line that says that there is no night, that the newest of the nights `seen` did not end, or that it
+    ended more than `max_age` hours ago; "" otherwise.
+    """
     if not seen:
         return "no night has been published"
     age = hours_since(seen[-1], now)
@@ -83,12 +86,13 @@ def table_of(seen, now):
     lines = [f"{'night':<12}{'age':>9}{'steps':>9}{'size':>10}{'studies':>10}  open incidents"]
     for night in seen:
         age = hours_since(night, now)
+        reported, expected = (NOTHING if night[n] is None else night[n] for n in ("reported", "expected"))
         lines.append(
             f"{night['day']:<12}"
             f"{'no end' if age is None else f'{age:.0f} h':>9}"
             f"{night['seconds'] / 60:>5.1f} min"
             f"{night['bytes'] / 1e6:>7.1f} MB"
-            f"{night['reported']:>5} of {night['expected']}"
+            f"{reported:>5} of {expected}"
             f"  {night['open']}, {night['high']} high"
         )
     return lines if seen else []

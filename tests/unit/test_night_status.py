@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from nightshift.night_status import recent_nights, status, table_of, too_old
+from nightshift.wording import NOTHING
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 INCIDENTS = [
@@ -59,6 +60,12 @@ def test_a_night_is_too_old_after_some_hours_and_where_there_is_none(products, t
     assert too_old([], NOW, 30) == "no night has been published"
     publish(tmp_path, "2026-02-01", None)
     assert too_old(recent_nights(products, 7), NOW, 30) == "the digest of 2026-02-01 did not end"
+
+
+def test_a_night_whose_digest_is_damaged_is_a_line_of_the_table(products):
+    (products / "reports/2026-01-30/digest.json").write_text('{"digest": {"en')
+    [_, _, line] = table_of(recent_nights(products, 7), NOW)
+    assert line.split() == ["2026-01-30", "no", "end", "1.5", "min", "0.0", "MB", NOTHING, "of", NOTHING, "0,", "0", "high"]
 
 
 def test_the_exit_code_says_whether_the_night_is_too_old(products, capsys):
