@@ -4,12 +4,14 @@ That is what people said (feedback, silences), the names of incidents, the histo
 what, the key of pseudonyms, and the configuration. Everything else follows from the sources.
 """
 
+import gzip
 import hashlib
 import io
 import json
 import os
 import shlex
 import tarfile
+import zlib
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,6 +26,8 @@ KEPT = ("feedback/**/*", "data/incidents/*")  # below the products
 OF_NIGHT = ("run.json", "mail.json", "webhooks.json", "alertmanager.json")
 CONTENTS, CONFIG, KEY = "nightshift-backup.json", "site.yaml", "keys.env"  # beside products/
 VERSION = 1  # of the archive
+# what reading a damaged archive raises, or one of something else
+DAMAGE = (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, KeyError, ValueError, AttributeError)
 
 
 def files_to_keep(root):
@@ -89,14 +93,12 @@ def read_backup(archive):
         with tarfile.open(archive, "r:gz") as tar:
             entries = {one.name: tar.extractfile(one).read() for one in tar if one.isfile()}
         contents = json.loads(entries.pop(CONTENTS))
-        hashes = {name: hashlib.sha256(data).hexdigest() for name, data in entries.items()}
-    except (tarfile.TarError, EOFError, KeyError, ValueError, AttributeError) as error:
+        version, written = contents.get("version"), contents.get("sha256")
+    except DAMAGE as error:
         raise ValueError(f"{archive} is no backup, or a damaged one ({type(error).__name__})") from None
-    if contents.get("version") != VERSION:
-        raise ValueError(
-            f"{archive} is a backup of version {contents.get('version')!r}, and this reads {VERSION}"
-        )
-    if hashes != contents["sha256"]:
+    if version != VERSION:
+        raise ValueError(f"{archive} is a backup of version {version!r}, and this reads {VERSION}")
+    if {name: hashlib.sha256(data).hexdigest() for name, data in entries.items()} != written:
         raise ValueError(f"{archive} is damaged: its files are not those that were written")
     for name in entries:
         if name not in (CONFIG, KEY) and (not name.startswith("products/") or ".." in name.split("/")):

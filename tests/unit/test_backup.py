@@ -1,7 +1,9 @@
 """What cannot be made again goes to an archive, and comes back on a machine that has nothing."""
 
+import hashlib
 import io
 import json
+import random
 import tarfile
 
 import pandas as pd
@@ -141,6 +143,21 @@ def test_an_archive_that_is_not_as_it_was_written_restores_nothing(site, tmp_pat
     assert backup.restore(archive, str(tmp_path / "empty"), "") == 2
     assert says in capsys.readouterr().err
     assert not (tmp_path / "empty").exists()
+
+
+def test_a_damaged_part_anywhere_in_an_archive_is_one_line(tmp_path):
+    data, archive = random.Random(1).randbytes(200_000), tmp_path / "kept.tar.gz"  # which gzip cannot pack
+    contents = {"version": 1, "sha256": {"products/x": hashlib.sha256(data).hexdigest()}}
+    with archive.open("wb") as file:
+        write_archive(file, {backup.CONTENTS: json.dumps(contents).encode(), "products/x": data})
+    whole = archive.read_bytes()
+    assert read_backup(archive) == {"products/x": data}
+    # where the length of a block and its complement stand
+    lengths = [n for n in range(300, len(whole) - 40) if whole[n] ^ whole[n + 2] == whole[n + 1] ^ whole[n + 3] == 255]
+    for at in [2, *lengths, *range(300, len(whole) - 40, len(whole) // 20)]:
+        archive.write_bytes(whole[:at] + bytes(byte ^ 255 for byte in whole[at : at + 2]) + whole[at + 2 :])
+        with pytest.raises(ValueError, match=r"kept\.tar\.gz (is no backup, or a damaged one|is damaged)"):
+            read_backup(archive)
 
 
 def test_a_backup_that_cannot_be_written_leaves_the_last_one(site, tmp_path, monkeypatch, capsys):
