@@ -11,6 +11,7 @@ import logging
 import multiprocessing
 import os
 import re
+import shlex
 import signal
 import sys
 import tempfile
@@ -218,7 +219,8 @@ def trouble_with_notes(root):
         notes.mkdir(parents=True, exist_ok=True)
     if os.access(notes, os.W_OK):
         return ""
-    command = f"rm -rf {link} && ln -s {root.resolve()}/.snakemake {link}"
+    there, here = shlex.quote(f"{root.resolve()}/.snakemake"), shlex.quote(str(link))
+    command = f"rm -rf {here} && ln -s {there} {here}"
     return f"{notes} cannot be written by this account; as the owner of the repository: {command}"
 
 

@@ -208,6 +208,14 @@ def test_a_configuration_in_a_home_that_nobody_has_is_one_line(command, monkeypa
     assert capsys.readouterr().err == "nightshift: no home folder is known for ~nobody9/site.yaml\n"
 
 
+def test_the_command_that_links_the_notes_of_snakemake_takes_a_path_with_blanks_as_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(night, "REPOSITORY", tmp_path / "a b")
+    monkeypatch.setattr(night.os, "access", lambda path, mode: False)
+    line = night.trouble_with_notes(tmp_path / "products")
+    assert line.endswith(f": rm -rf '{tmp_path}/a b/.snakemake' && ln -s {tmp_path}/products/.snakemake '{tmp_path}/a b/.snakemake'")
+
+
 def test_a_night_that_never_ran_is_not_published_and_leaves_no_trace(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(REPOSITORY)
     (tmp_path / "site.yaml").write_text(f"day: 2026-01-31\nproducts: {tmp_path}\nstudies: {{tickets: {{}}}}\n")
