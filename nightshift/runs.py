@@ -34,6 +34,7 @@ MIME = "application/vnd.nightshift+json"
 JUST_WRITTEN = "just_written"
 VERSION = 1  # of a record: goes up when a key changes its meaning or goes away
 LONGEST_LOG = 10_000_000  # bytes; a night prints some thousands
+REDACTED_OF_LONGEST = 1_000_000  # characters, its last, that stay of such a log where its step has failed
 STOPPED = "it was stopped before it ended"
 
 
@@ -421,7 +422,8 @@ def last_cell(notebook):
 
 def keep_private(error, executed):
     """Return the line `error` without what it says of people, and take that out of the errors and printed
-    lines of the `executed` notebook and of its log: they lie where pages are published.
+    lines of the `executed` notebook and of its log: they lie where pages are published. Of a log that was cut
+    to LONGEST_LOG only the last REDACTED_OF_LONGEST characters stay.
     """
     from nightshift.privacy import redact  # which needs pandas
 
@@ -436,9 +438,10 @@ def keep_private(error, executed):
             output |= {key: shown(output[key]) for key in ("evalue", "traceback", "text") if key in output}
         write_record(notebook, executed)
     log = executed.with_suffix(".log")
-    if log.exists() and log.stat().st_size < LONGEST_LOG:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-        log.write_text("".join(map(shown, lines)), encoding="utf-8")
+    if log.exists():
+        text = log.read_text(encoding="utf-8", errors="replace")
+        text = text if len(text) < LONGEST_LOG else text[-REDACTED_OF_LONGEST:]
+        log.write_text("".join(map(shown, text.splitlines(keepends=True))), encoding="utf-8")
     return redact(error)
 
 

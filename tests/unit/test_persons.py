@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from persons import BY_PROGRAMS, IN_TICKETS, UNTOLD, Search, people, planted
 
-from nightshift import privacy
+from nightshift import privacy, runs
 from nightshift.cleaning.telemetry_windows import clean_gpus
 from nightshift.runs import keep_private
 from nightshift.sources.accounting import htcondor, pbs
@@ -156,3 +156,15 @@ def test_the_error_of_a_step_its_notebook_and_its_log_say_nothing_of_people(tmp_
     left = keep_private(text, executed) + executed.read_text() + executed.with_suffix(".log").read_text()
     assert len(left) > 3 * len(text) / 2
     assert SEARCH(left) == []
+
+
+def test_a_log_that_was_cut_says_nothing_of_people_either(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "LONGEST_LOG", 3000)
+    monkeypatch.setattr(runs, "REDACTED_OF_LONGEST", 1000)
+    executed = tmp_path / "1_extract.ipynb"
+    executed.with_suffix(".log").write_text("one of many lines\n" * 300 + "mail of jane.doe@campus.example\n" + "the last line\n" * 10)
+    keep_private("it failed", executed)
+    left = executed.with_suffix(".log").read_text()
+    assert 900 < len(left) <= 1000
+    assert "jane" not in left
+    assert left.endswith("the last line\n")
