@@ -155,7 +155,9 @@ def runs_in(folder, name, study):
     studies = sorted(path.parent.name for path in folder.glob("models/*/metrics.json"))
     if not studies:
         raise ValueError(f"{name} is no run: it has no models/*/metrics.json")
-    if study not in studies and len(studies) > 1:
+    if study and study not in studies:
+        raise ValueError(f"{name} has trained {', '.join(studies)}, and not {study}")
+    if not study and len(studies) > 1:
         raise ValueError(f"{name} has trained {', '.join(studies)}: say which one by --study")
     return [Run(folder.resolve().name, folder, study or studies[0], TRAIN)]
 

@@ -400,6 +400,8 @@ def test_runs_are_found_by_name_by_folder_and_in_a_night(runs, tmp_path, monkeyp
     assert [run.name for run in find_runs([".", "toy/001"], sweeps)] == ["night", "001"]
     write_json({"models": []}, night / "models/tickets/metrics.json")
     assert [run.study for run in find_runs(["toy/001", str(night)], sweeps, "transfers")] == ["transfers"] * 2
+    with pytest.raises(ValueError, match=r"night has trained tickets, transfers, and not telemetry$"):
+        find_runs(["toy/001", str(night)], sweeps, "telemetry")
 
 
 @pytest.mark.parametrize(
