@@ -2,6 +2,7 @@
 key of pseudonyms, and the servers by which people are told of it. Nothing is written, and nothing is sent.
 """
 
+import contextlib
 import os
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -165,5 +166,6 @@ def look_at_address(address, shown, dates, method, *, needs=None, auth=None):
         return reason(end)
     status, _, headers = end
     if "Date" in headers:
-        dates.append((shown, parsedate_to_datetime(headers["Date"]).astimezone(UTC)))
+        with contextlib.suppress(ValueError):  # what it says is no time
+            dates.append((shown, parsedate_to_datetime(headers["Date"]).astimezone(UTC)))
     return f"it says {status}" if needs and status != needs else ""

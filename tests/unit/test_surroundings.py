@@ -57,6 +57,15 @@ def test_a_clock_goes_on_since_the_last_night_and_agrees_with_others(tmp_path):
     assert "that of alerts.example" in problems[0]
 
 
+def test_a_server_that_says_no_time_is_no_clock_to_compare_with(monkeypatch):
+    dates = []
+    for moment in ("now", "Sat, 31 Jan 2026 04:00:00 GMT"):
+        answer = 200, "", {"Date": moment}
+        monkeypatch.setattr("nightshift.notify.http.ask", lambda *_, answer=answer, **__: answer)
+        assert surroundings.look_at_address("https://a.example/", "a.example", dates, "HEAD") == ""
+    assert dates == [("a.example", datetime(2026, 1, 31, 4, tzinfo=UTC))]
+
+
 def test_all_is_looked_at_without_anyone_who_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("NIGHTSHIFT_KEY", "x")
     found = list(check_surroundings({"products": str(tmp_path)}))
