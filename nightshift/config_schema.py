@@ -44,7 +44,7 @@ def config_schema():
         "alarm_rate": {"description": "share of normal items that may be flagged"} | share,
         "false_discovery_rate": {"description": "expected share of false ones among the findings"} | share,
         "retrain_days": {
-            "description": "a model older than this is trained again, days",
+            "description": "a model that is so many days old is trained again",
             "type": "number",
             "exclusiveMinimum": 0,
         },
