@@ -37,7 +37,8 @@ from nightshift.runs import (
 from nightshift.sources.addresses import is_server
 from nightshift.sources.files import REPOSITORY, matching_files
 
-# modules that run notebooks, and that no notebook imports
+# modules whose changes change no product: those that run notebooks, those that only notebooks outside the
+# chain import, and `parameters` and `products`, by which products are named and checked
 DRIVES = {
     "__main__",
     "backtest",
@@ -55,7 +56,7 @@ DRIVES = {
 DRIVES |= {"backtest_figures", "backtest_scores", "night_status", "parameters", "products", "truth"}
 DRIVES |= {"backup", "live", "log", "missed", "retention", "serve", "surroundings", "sweeps"}
 OF_SAMPLE = {"simulate"}  # folders of the package that only the simulation imports
-# and those that no notebook of a study imports
+# folders of the package that no notebook of a study imports
 OF_DIGEST = {"incidents", "notify", "remediation", "reporting"}
 MODULES = [
     path.relative_to(REPOSITORY)
@@ -181,8 +182,9 @@ class Night:
         return {study: self.reason_to_train(study) for study in self.studies}
 
     def reason_to_train(self, study):
-        """Why 3_train must run, as `again` says it, or TOUCHED: there is no model, it is older than
-        `retrain_days` or of a later night, or the notebook, its parameters, the source or a file is another.
+        """Why 3_train must run, as `again` says it, or TOUCHED: there is no model, it is `retrain_days` old,
+        of a later night, damaged or had too little history, or the notebook, its parameters, the source or a
+        file that they name has changed; "" where it need not.
         """
         stored = self.root / "models" / study / "metrics.json"
         if not stored.exists():
