@@ -170,8 +170,8 @@ def extend_categories(counts, earlier=None):
     """List the categories of columns: {column: [value, ...]}; position + 1 is the code, and 0 is reserved for
     values never seen.
 
-    counts : {column: {value: rows}}. What is in `earlier`, an earlier result, keeps its codes; new values are
-    appended by falling count, so that stored models stay valid.
+    counts : {column: {value: rows}}. What is in `earlier`, an earlier result, keeps its codes; new values
+    with any row are appended by falling count, so that stored models stay valid.
     """
     lists = {c: list((earlier or {}).get(c, [])) for c in counts}
     for c, of in counts.items():
@@ -209,8 +209,8 @@ def show_figure(ax, path, title, xlabel, ylabel):
 
     `ax` may be an array of axes, small multiples: the title and the labels are then those of the whole
     figure. A figure over time keeps its numbers, by which its report lets readers zoom: nightshift/series.py.
-    A figure of a run by hand is saved as a PDF too, for a paper; the chain does not, which saves a tenth of a
-    second for each.
+    A run by hand saves each figure as a PDF too, for a paper; the chain does not, since that takes a tenth of
+    a second.
     """
     import matplotlib.pyplot as plt
     from IPython.display import Image, display
@@ -246,8 +246,8 @@ def build_findings(rows, study):
     figure and those of FINDING_MAY_HAVE where there are any; others are left out. kind : one of the study's
     study.yaml, which also says the unit of the impact. start, end : UTC, missing where the source has no
     times. impact : what it costs, NaN where nobody can say. evidence : one sentence, which stays on one line.
-    Missing text is "". KeyError names a column that lacks, ValueError the first finding that breaks the
-    contract.
+    Missing text is "". KeyError names the columns that are missing, ValueError the first finding that breaks
+    the contract.
     """
     table = pd.DataFrame(rows)
     if len(table) and (lacking := [name for name in NEEDED if name not in table]):
@@ -329,8 +329,8 @@ def show_table(frame, formats=None):
 
 
 def record_metrics(path, *, study, day, models, **more):
-    """Write metrics.json (DESIGN's contract); ValueError when a model lacks a key or holds a number that
-    is not finite.
+    """Write metrics.json, which says how good each of `models`, a list of dicts, is beside its baseline.
+    ValueError when a model lacks a key, or a number is not finite.
     """
     keys = {
         "name",

@@ -127,7 +127,7 @@ def restore_backup(archive, root, config=None):
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode_of(path.name)), "wb") as file:
             file.write(data)
     n, where = len(places) - bool(config), f", the configuration at {config}" if config else ""
-    lines = [f"{n} files restored below {root}{where}"]
+    lines = [f"{plural(n, 'file')} restored below {root}{where}"]
     if KEY in entries:
         lines.append(
             f"the key of pseudonyms is in {root / KEY}: add it to the credentials, and remove the file"

@@ -142,7 +142,9 @@ def check_times(report, looks, settings, *, least):
 
 
 def check_rows(report, looks, *, least):
-    """Add to a Report that the source has fewer rows than the least, (number, which parameters say so)."""
+    """Add to a Report that the source has no row, or fewer than the least, (number, which parameters say so);
+    nothing where it has other problems.
+    """
     if not report.problems and not any(
         look.rows or look.total or look.oldest or look.notes for _, look in looks
     ):

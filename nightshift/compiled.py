@@ -118,9 +118,9 @@ def window_statistics(values, window, step=1, starts=None):
     values : float (T, M) on a regular grid, NaN where a sample is missing (what is infinite counts as
     missing). `starts`, ascending positions, names the windows instead of `step`. Definitions of pandas'
     rolling(window, min_periods=1): std with ddof 1, skew and excess kurtosis corrected for bias, percentiles
-    interpolated linearly; NaN below 1, 2, 3 or 4 samples for std, skew and kurtosis, and for the skew and
-    kurtosis of a constant. Fewer than `window` rows: no window. ValueError for a window or step below 1, or
-    windows beyond the rows.
+    interpolated linearly; NaN below 2, 3 and 4 samples for std, skew and kurtosis, without any for the
+    others, and for the skew and kurtosis of a constant. Fewer than `window` rows: no window. ValueError for
+    a window or step below 1, or windows beyond the rows.
     """
     values = np.asarray(values, np.float64)
     if min(window, step) < 1:

@@ -259,8 +259,8 @@ Whole = Annotated[int, BeforeValidator(as_whole), Field(ge=0)]
 
 
 class Settings(BaseModel):
-    """The settings of the uppermost level. Those of type Any are checked elsewhere: parameters of notebooks,
-    and the sections about who is told of a night.
+    """The settings of the uppermost level. Those of type Any are checked elsewhere: the night, parameters of
+    notebooks, the site, and the sections about who is told of a night.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -368,7 +368,7 @@ def unknown_setting(name):
 
 
 def checked_day(where, value):
-    """(the night as text, lines of what is wrong with it): a date up to today, by the clock of UTC."""
+    """(the night as text, lines of what is wrong with it): a date from EARLIEST to today, in UTC."""
     try:
         night = date.fromisoformat(str(value))
     except ValueError:
@@ -543,8 +543,8 @@ def holds_secret(where, place):
 
 
 def wrong_place(what, place):
-    """Lines about a file, `place`, that is not there, unless it is of the sample or asked of a server. Files
-    of the source are looked for only when its study runs.
+    """Lines about a file, `place`, that is not there; of one of the sample or of a server, about secrets in
+    its address. Files of the source are looked for only when its study runs.
     """
     if place == "sample" or is_server(place):
         return holds_secret(what, place)

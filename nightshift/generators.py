@@ -38,7 +38,7 @@ def cpuoccupy(until, n_bytes):
 
 
 def membw(until, n_bytes):
-    """Copy 128 MB back and forth: more than a cache holds, so that all of it passes through memory."""
+    """Copy 128 MiB back and forth: more than a cache holds, so that all of it passes through memory."""
     a, b = np.ones((2, 2**24))
     while time.time() < until:
         np.copyto(b, a)
@@ -46,7 +46,7 @@ def membw(until, n_bytes):
 
 
 def cachecopy(until, n_bytes):
-    """Copy 512 kB back and forth, within the cache, so that the data of a workload are evicted from it."""
+    """Copy 512 KiB back and forth, within the cache, so that the data of a workload are evicted from it."""
     a, b = np.ones((2, 2**16))
     while time.time() < until:
         np.copyto(b, a)

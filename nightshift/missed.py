@@ -22,8 +22,8 @@ class Due:
 
 
 def nights_due(reports, day, *, catch_up):
-    """Find the nights that are Due when the night `day` is to be reported: only that one where nothing was
-    published before.
+    """Find the nights that are Due when the night `day` is to be reported: only that one where no earlier
+    night was published, or it was itself.
 
     reports : Path of the folder of published nights. day : as text, such as "2026-01-31". catch_up : how many
     missed nights to make up for at most, the latest ones.

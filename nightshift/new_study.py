@@ -17,10 +17,10 @@ SOURCES = Path(__file__).resolve().parent / "sources"
 
 
 def make_study(name, question=""):
-    """Make notebooks/`name` and nightshift/sources/`name`, and return the path of the former; nothing is made
-    of a ValueError, which says in a line what is wrong.
+    """Make notebooks/`name` and nightshift/sources/`name`, and return the path of the former. ValueError says
+    in one line why there can be no study of this name, and then nothing is made.
 
-    question : what the study shall answer, which its pages begin with.
+    question : what the study shall answer; its pages begin with it.
     """
     read_as = yaml.safe_load(name) if re.fullmatch("[a-z][a-z0-9]{0,39}", name) else None
     if read_as != name or keyword.iskeyword(name):  # YAML reads true, null and on as other things

@@ -61,7 +61,7 @@ def shorten(text, limit):
 
 
 def beginning(text, limit):
-    """Return the first words of `text`, four times `limit` characters: masking makes it shorter."""
+    """Return the first words of `text`, at most four times `limit` characters: masking makes it shorter."""
     return shorten(text, 4 * limit)
 
 
@@ -156,7 +156,8 @@ def name_words(names, addresses):
     """Return the words, folded, that name somebody: a set, empty for no name and no address.
 
     Words of `names` of two letters or more, words of `addresses` before the @ of three or more, and any two
-    words of a name without a blank between them. An umlaut is written in two ways, and both are here.
+    of the first four words of a name joined without a blank. Letters that are written in two ways, such as ü
+    and ue, are here in both.
     """
     written = [visible(name).casefold() for name in names]
     for spelling in ({"ä": "ae", "ö": "oe", "ü": "ue"}, {"å": "aa", "ø": "oe"}):
@@ -298,8 +299,8 @@ class Sites:
 def mask(text, names, *, sites, tally=None):
     """Return `text` with neutral words for what PATTERNS and `names` (Names) find, but not for `sites`.
 
-    It is tried until nothing changes, so that masking twice is masking once: a mask may complete a pattern
-    that the text did not have before, and what is left to be found, the next reader could find.
+    Masking is repeated until nothing changes, so that masking twice is masking once: a mask may complete a
+    pattern that the text did not have before, and what one more pass would find, a reader could find.
     """
     masked, before = sites.put_aside(text), None
     while masked != before:

@@ -93,8 +93,8 @@ def whole_of(root, path):
 
 
 def fingerprint(path):
-    """Make the fingerprint of the file at `path`: {"size", "mtime_ns", "sha256"}; of a folder the sum of
-    sizes, the newest time, and a hash of names, sizes and times.
+    """Make the fingerprint of the file at `path`: {"size", "mtime_ns", "sha256"}; of a folder the sum of the
+    sizes of its Parquet files, their newest time, and a hash of their names, sizes and times.
     """
     if path.is_dir():
         stats = [(one.relative_to(path).as_posix(), one.stat()) for one in sorted(path.rglob("*.parquet"))]

@@ -280,7 +280,7 @@ def error_in(notebook):
 
 
 def this_process():
-    """What tells this process from all others: machine, number and the moment it began (numbers are given
+    """What tells this process from all others: machine, number and the moment it began (numbers are used
     again).
     """
     import psutil
@@ -534,7 +534,9 @@ def write_record(run, path):
 
 
 def main():
-    """Run one notebook as its command line says; 1 when it failed, 2 when they cannot be read."""
+    """Run one notebook as the command line says; returns the exit code, 1 where it failed, and ends with 2
+    where its arguments or parameters cannot be read.
+    """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("notebook", type=Path)
     parser.add_argument(

@@ -10,7 +10,7 @@ def read_sites(path):
     its names; an empty path gives {}.
 
     A site is one of its own names. ValueError of one line for a file of another form, an empty one, or
-    a name that two sites share.
+    a name that two sites share; FileNotFoundError where there is no file.
     """
     if not path:
         return {}

@@ -23,7 +23,8 @@ def read_troubles(source, sample):
     """Read the table of troubles: DataFrame of TROUBLE_COLUMNS and what else it has, times in UTC, text
     without missing values.
 
-    source : path of a CSV or Parquet file, or "sample" for the path `sample`. ValueError when a column lacks.
+    source : path of a CSV or Parquet file, or "sample" for the path `sample`. ValueError where a column is
+    missing.
     """
     troubles = read_optional(source, sample, TROUBLE_COLUMNS)
     times, texts = ["start", "end"], ["entity", "site", "cause"]

@@ -182,6 +182,6 @@ def names_in(node, where):
 
 
 def in_words(character):
-    """Name a character that cannot be seen, such as "U+001B" or "U+00AD (soft hyphen)"."""
+    """Name a character that cannot be seen, such as "U+001B" or "U+200E (left-to-right mark)"."""
     name = unicodedata.name(character, "")
     return f"U+{ord(character):04X}" + (f" ({name.lower()})" if name else "")
