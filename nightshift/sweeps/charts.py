@@ -158,7 +158,7 @@ def epoch_ticks(epochs):
 
 
 def loss_ticks(low, high, logarithmic):
-    """Two to six round values from `low` to `high`."""
+    """Two to six values from `low` to `high`, to two or three digits; round ones on a logarithmic axis."""
     if not logarithmic:
         return [float(f"{value:.2g}") for value in np.linspace(low, high, 4)]
     for steps in STEPS:

@@ -118,7 +118,7 @@ def lead(compared):
     best, runs = compared.best, compared.runs
     if best is None:
         reason = "they are measured by other metrics" if compared.sections else "none has metrics"
-        return f"{plural(len(runs), 'run')}; no one is best, since {reason}."
+        return f"{plural(len(runs), 'run')}; none is best, since {reason}."
     rows = next(iter(compared.sections.values()))
     row = next(row for row in rows if row["run"] == best.name)
     words = skill_in_words(row["skill"], row["skill_low"], row["skill_high"])

@@ -29,7 +29,7 @@ def results_of(runs):
 
 
 def write_results(frame, folder):
-    """Write the table of results as results.parquet and results.csv; lists are JSON-like text there."""
+    """Write the table of results as results.parquet and results.csv, lists and mappings as text."""
     frame = frame.copy()
     for column in frame.columns[
         [frame[c].map(lambda one: isinstance(one, list | dict)).any() for c in frame]
@@ -66,7 +66,8 @@ class Difference(NamedTuple):
 
 def paired_difference(run, reference, model, other):
     """Measure the Difference of `model` in a run from the model `other` in the reference, on the test rows of
-    both; None where one has no errors of its model, they share no row, or the reference makes no error.
+    both; None where one has no errors of its model, their common rows are of fewer than two groups, or the
+    reference makes no error.
 
     Groups of rows that share their luck, such as hours or jobs, are drawn together (paired bootstrap, Efron &
     Tibshirani 1993, chapter 8). Another metric needs no other care: an error is any number that is smaller
@@ -88,8 +89,8 @@ def paired_difference(run, reference, model, other):
 
 
 def varying_models(runs):
-    """Name the models whose errors or metrics differ between `runs`; the others, such as baselines without
-    the parameters that vary, are the same in all.
+    """Name the models whose metrics differ between `runs`; the others, such as baselines that have none of the
+    parameters that vary, are the same in all.
     """
     values = {}
     for run in runs:

@@ -372,7 +372,7 @@ def test_runs_that_are_measured_by_different_metrics_are_not_ranked(runs):
     compared = comparison.compare(runs)
     assert (compared.best, list(compared.sections)) == (None, ["loss", "another"])
     first, loss, another, *_ = comparison.as_text(compared)
-    assert first == "3 runs; no one is best, since they are measured by other metrics."
+    assert first == "3 runs; none is best, since they are measured by other metrics."
     assert loss.splitlines()[2].split()[:5] == ["001", "1", "1", "net", "1.25"]
     assert "error against" not in loss + another
 
