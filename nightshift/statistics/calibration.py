@@ -181,8 +181,8 @@ def chance_of_maximum(strengths, maxima):
 
 
 def benjamini_hochberg(p_values, n_tests=0):
-    """Adjust `p_values` (n,) for the number of tests, so that keeping those at or below a rate keeps at most
-    that share of false ones: float (n,); none gives none.
+    """Adjust `p_values` (n,) for the number of tests, so that the expected share of false ones among those
+    at or below a rate is at most that rate: float (n,); none gives none.
 
     n_tests : number of all tests, where it is larger: those that are not listed count with a p-value of 1.
     Source: Benjamini & Hochberg 1995.
