@@ -89,8 +89,8 @@ def paired_difference(run, reference, model, other):
 
 
 def varying_models(runs):
-    """Name the models whose metrics differ between `runs`; the others, such as baselines that have none of the
-    parameters that vary, are the same in all.
+    """Name the models whose metrics differ between `runs`; the others, such as baselines that have none of
+    the parameters that vary, are the same in all.
     """
     values = {}
     for run in runs:
