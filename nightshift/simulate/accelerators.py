@@ -12,7 +12,7 @@ import pandas as pd
 from nightshift.simulate.timeline import write_gzip
 
 SPAN = pd.Timedelta(days=14)  # before the end of the sample
-JOBS_PER_GPU = 60  # more than fit into the span, at five hours each on average
+JOBS_PER_GPU = 60  # more than fit into the span: one lasts 11 hours on average, the pause after it 4
 IDLE_SHARE = 1 / 8  # of the allocations
 MEMORY_MIB = 81920
 
@@ -46,7 +46,7 @@ def draw_allocations(rng, settings, *, devices):
 
 
 def gpu_incidents(held, outages, *, end):
-    """Return the idle allocations of `held` as incidents, but those that begin while their site is out."""
+    """Return the idle allocations of `held` as incidents, except those that begin while their site is out."""
     idle = held[held.idle]
     out = [
         ((outages.entity == h.site) & (outages.start <= h.start) & (outages.end > h.start)).any()

@@ -122,7 +122,7 @@ class Placement:
     """Place incidents where they are least disturbed: where nothing else happens in those weeks and three
     weeks around them.
 
-    crowd : (weeks, series), who is hit when: 1000 for a series itself, 1 for one of the same site or
+    crowd : (weeks, series), who is hit when: 1000 for a series itself, and 1 for all of its site and
     community.
     """
 
@@ -202,8 +202,9 @@ class Placement:
 def draw_accounting_incidents(rng, settings, *, series, sites, transfer_incidents):
     """Draw the incidents of the accounting: DataFrame INCIDENT_COLUMNS, in the order of their placement.
 
-    One of each kind begins in the last three complete weeks, the outage in the last of them; a second
-    outage falls some weeks earlier. Before the last quarter there is one about every three weeks.
+    One of each kind begins in the last three complete weeks, the outage in the last of them; a second outage
+    falls some weeks earlier, and `more_outages` one a week before the last week. From week 12 to 13 weeks
+    before the end there is one incident every three weeks.
     """
     last = settings.accounting_weeks
     slots = [(kind, last - (1 if kind == "site_outage" else rng.integers(1, 4))) for kind in KINDS.index]

@@ -110,9 +110,9 @@ def take_runs(rng, settings):
     """Take the runs, fill by fill: DataFrame run, fill, rises, start, burnt_h, lumisections, by start.
 
     rises : lumisections at the start of a fill in which the high voltage is not up yet. burnt_h : hours
-    since the start of the fill. The last run begins four hours before the end of the sample. Between two
-    runs of a fill one to three hours are left out, between two fills 18 to 40, before all is squeezed into
-    `certification_days`.
+    since the start of the fill. The last run begins four hours before the end of the sample. From one run of
+    a fill to the next one to three hours pass, from one fill to the next 18 to 40, before all is squeezed
+    into `certification_days`.
     """
     n = settings.certification_runs
     apart, in_fill, rises = (rng.integers(low, high, n) for low, high in ((1, 10), (2, 6), (2, 6)))
@@ -378,8 +378,7 @@ def write_histograms(contents, path, *, lumisections):
 def write_lumisections(lumisections, folder):
     """Write `lumisections` with their columns dcs and golden: lumisections.csv, dcs.json and golden.json.
 
-    Luminosity is in inverse picobarns: 0.47 at a pile-up of 55, which is 2e34 collisions per cm2 and s for
-    23 s.
+    Luminosity is in inverse picobarns: 0.47 at a pile-up of 55, which is 2e34 per cm2 and s for 23 s.
     """
     delivered = 0.0085 * lumisections.pileup
     table = lumisections[["run", "lumisection", "fill"]].assign(

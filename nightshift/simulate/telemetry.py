@@ -218,9 +218,9 @@ def amounts(runs):
 def compute_load(chance, work, *, trouble):
     """Compute what nodes do under `trouble`, of `amounts`: dict of (runs, seconds), rates per second.
 
-    user, system, waits : cores. `cpuoccupy` is the hard one: a part of one core among 32 that are nearly
+    user, system, waits : cores. `cpuoccupy` is the hard one: it takes up to 1.6 of 32 cores that are nearly
     all busy, seen in some more user time, a longer run queue and somewhat fewer instructions of the
-    application. The two memory troubles differ in which cache misses. A leak grows by up to 60 MiB a
+    application. The two memory troubles differ in which cache misses. A leak grows by up to 0.06 GiB a
     second.
     """
     leak, occupy, bandwidth, cache, throttle = (trouble[kind] for kind in KINDS)

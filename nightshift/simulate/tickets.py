@@ -70,8 +70,8 @@ OPEN, RESOLVED, CLOSED, ARCHIVED, DELETED = 1, 2, 3, 4, 5  # ids of notebooks/ti
 def choose_hits(rng, intents):
     """Choose in which order intents, queues and departments are hit: {kind of OWN_KINDS: names}.
 
-    Intents and departments have about a ticket a week or more, so that somebody can see it; what grows or
-    slows first, which lasts until the end, is not asked in the queue whose staff is away then.
+    Intents and departments have about a ticket a week or more, so that somebody can see it. The first growing
+    and the first slow topic, which last until the end, are not of the queue that has its backlog then.
     """
     shares = intents.groupby("queue").share.sum()
     queues = rng.permutation(shares.loc[lambda share: share >= 0.15].index)
@@ -217,7 +217,7 @@ class Requests:
         return []
 
     def ask_about_outage(self, incident):
-        """Draw the tickets about an outage: most within a day, again when people are awake.
+        """Draw the tickets about an outage: most within a day, and when people are awake.
 
         They speak of its site, or of the server whose queue is stuck.
         """
@@ -234,7 +234,7 @@ def draw_tickets(requests, settings, *, incidents, n_machines):
     """Draw all tickets by time: DataFrame original, created, intent, user, service, site, kind, ticket_id.
 
     incidents : of `draw_ticket_incidents`. kind : "asked"; "twice", sent again within the hour, where
-    `original` is the position of the first one; "merged", a second ticket of the user some hours later,
+    `original` is the position of the first one; "merged", a second ticket of the user 2 to 72 hours later,
     which staff merge into the first; "automatic", of one of `n_machines` senders, whose numbers follow
     those of the users.
     """
@@ -285,7 +285,7 @@ def draw_handling(rng, tickets, *, intents, incidents, since):
     asked_h : hours since the start of the span. The working hours to the first reply and from there to the
     end are log-normal around the medians of the intent: shorter for what is urgent, longer in a slow topic,
     much longer for the one ticket in twenty that nobody wants. One ticket in 25 lies in any queue, and one
-    in five has another topic than its own. Priority is a wish of the user.
+    in five has another topic than its own. Priority is what the user chose.
     """
     n, machine = len(tickets), (tickets.kind == "automatic").to_numpy()
     pressing = tickets.intent.isin(ASKED_ABOUT.values()).to_numpy()

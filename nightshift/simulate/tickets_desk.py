@@ -62,7 +62,7 @@ def pick(rng, options):
 
 
 def invent_name(rng, syllables):
-    """Invent a name of so many syllables."""
+    """Invent a name of a number of `syllables`."""
     pairs = (pick(rng, "bdfgklmnprstvz") + pick(rng, "aeiou") for _ in range(syllables))
     return "".join(pairs).capitalize()
 
@@ -71,7 +71,7 @@ def make_users(rng):
     """Make the users, a row each: first, last, department, activity, user, in_slurm, address, name, phone.
 
     Activity falls like a power, within departments whose shares are fixed. Guests and some students have no
-    account in Slurm. One user in four writes the own address in capitals.
+    account in Slurm. One user in four begins the words of their address with capitals.
     """
     first = [invent_name(rng, 2) for _ in range(N_USERS)]
     last = [invent_name(rng, 3) for _ in range(N_USERS)]
