@@ -1,8 +1,8 @@
 """Whether an advisory is about a version that is pinned: `python deploy/advisories.py [FOLDER DATE]`.
 
 Looks up each pin of constraints.txt in deploy/advisories.json, which is bundled, so that a release can be checked
-without a network: a line for each that is affected, and exit code 1. The bundled list holds records in the form of
-OSV (https://ossf.github.io/osv-schema/), and says whence and of which day they are.
+without a network: a line for each that is affected, and then exit code 1. The bundled list holds records in the form
+of OSV (https://ossf.github.io/osv-schema/), and says where they come from and of which day they are.
 
 With FOLDER, the list is made anew of the records there, one JSON file each, as the export of OSV for PyPI has them
 (PyPI/all.zip, see https://google.github.io/osv.dev/data/) when it is unpacked; DATE is the day on which that was
@@ -82,6 +82,7 @@ def collect(folder, pins):
 
 
 def main(folder="", day=""):
+    """Print each pin that an advisory is about, after making the bundled list anew where a folder is given: 1 for any, else 0."""
     pins = read_pins(REPOSITORY / "constraints.txt")
     if folder:
         found = {"source": "OSV, its export for PyPI", "date": str(date.fromisoformat(day)), "advisories": collect(folder, pins)}

@@ -58,7 +58,7 @@ def memory_used(selector):
 
 
 def power(selector):
-    """PromQL for the power that GPUs draw, W; DCGM writes blanks of 15 and more digits where it knows none."""
+    """PromQL for the power that GPUs draw, W; DCGM writes a number of 15 or more digits where it knows none."""
     return f"(DCGM_FI_DEV_POWER_USAGE{{{selector}}} < 10000 or nvidia_smi_power_draw_watts{{{selector}}})"
 
 
@@ -276,7 +276,7 @@ OF_TRAININGS = Dashboard(
                 "GPUs that nothing uses",
                 ("gpu:nightshift_idle:bool", OF_GPU),
                 top=1,
-                about="1 where a GPU computes at most 5% of the time, and no training on its node waits for data.",
+                about="1 where a GPU computes at most 5% of the time, and no training of its job waits for data.",
             ),
         ),
         "Steps": (

@@ -40,14 +40,14 @@ wildcard_constraints:
 
 
 def source_files(wildcards):
-    """The files of the source; none where it is a server, or not there: then its study fails, and no other."""
+    """The files of the source; none of a server, and none where it has no files, so that its study alone fails."""
     of_sample = NIGHT.source(wildcards.study) == "sample"
     return rules.simulate.output if of_sample else watched(NIGHT.files_of_source(wildcards.study))
 
 
 def watched(paths):
-    """The files that Snakemake can watch: one that it may not read or that is dated in the future ends every run of
-    it. Of those, the parameter `sees` tells when they are others.
+    """The files that Snakemake can watch: one that it may not read, or that is dated in the future, would end each of
+    its runs. That such a file has changed shows in the parameter `sees`.
     """
     return [path for path in paths if os.access(path, os.R_OK) and not is_ahead(path)]
 

@@ -1,8 +1,8 @@
 # The four steps of a study, one rule for each over all studies, and its extra notebooks.
 
-# What each step reads and writes below ROOT. Clean tables and models are no outputs themselves: Snakemake deletes
-# those before a job and when it fails, and a table is brought up to date by what is new, and a failed retraining must
-# not cost last week's model.
+# What each step reads and writes below ROOT. Clean tables and models are no outputs: Snakemake deletes outputs before a
+# job and when it fails, but a clean table is kept and only brought up to date by what is new, and a failed retraining
+# must not cost last week's model.
 CHAIN = {
     "1_extract": {"reads": source_files, "writes": ["data/raw/{study}/status.json"]},
     "2_preprocess": {"reads": ROOT / "data/raw/{study}/status.json", "writes": ["data/clean/.{study}"]},

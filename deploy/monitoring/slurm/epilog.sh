@@ -1,5 +1,5 @@
 #!/bin/sh
-# Epilog of Slurm on each node of a job: its GPUs are free, and it is nobody's.
+# Epilog of Slurm on each node of a job: takes back what prolog.sh wrote, so that its GPUs count as free.
 set -eu
 IFS=,
 for gpu in ${SLURM_JOB_GPUS:-}; do
