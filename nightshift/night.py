@@ -4,6 +4,7 @@ folder.
 
 import contextlib
 import errno
+import getpass
 import importlib
 import io
 import json
@@ -167,6 +168,16 @@ def refuse(error):
     for line in getattr(error, "lines", [error]):
         print_line(line)
     return WRONG
+
+
+def this_user():
+    """Name the user who runs this; ValueError where the account has no name, as in a container that does not
+    know its user.
+    """
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # OSError from Python 3.13 on
+        raise ValueError("this account has no name: set the environment variable USER") from None
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import getpass
 import ipaddress
 import logging
 import signal
@@ -47,7 +46,7 @@ def site_of(path, host, user_header):
     origin = f"{address.scheme}://{address.netloc}" if address.netloc else ""
     name = f"[{host}]" if ":" in host else host.lower()
     hosts = frozenset([*LOOPBACK, name, *([address.hostname] if origin else [])])
-    return Site(root, hosts, origin, user_header, getpass.getuser())
+    return Site(root, hosts, origin, user_header, night.this_user())
 
 
 def is_loopback(host):

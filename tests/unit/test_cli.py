@@ -201,6 +201,16 @@ def test_a_folder_that_cannot_be_is_one_line(command, products, line, tmp_path, 
     assert line in printed
 
 
+@pytest.mark.parametrize("error", [KeyError, OSError])
+def test_an_account_without_a_name_is_one_line(error, monkeypatch):
+    def nobody():
+        raise error("getpwuid(): uid not found: 12345")
+
+    monkeypatch.setattr(night.getpass, "getuser", nobody)
+    with pytest.raises(ValueError, match=r"^this account has no name: set the environment variable USER$"):
+        night.this_user()
+
+
 @pytest.mark.parametrize("command", [night.run_night, night.check])
 def test_a_configuration_in_a_home_that_nobody_has_is_one_line(command, monkeypatch, capsys):
     monkeypatch.chdir(REPOSITORY)
