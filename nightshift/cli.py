@@ -3,8 +3,8 @@
     nightshift run --config site.yaml --day 2026-01-31
 
 Exit codes, unless `--help` of a command says otherwise: 0 all is well; 1 the site is published, but a study,
-the digest or the mail failed; 2 the configuration or the command is wrong, and nothing ran; 3 another run
-writes to the same folder, and this one did nothing.
+the digest or the mail failed; 2 the configuration or the command is wrong, and nothing ran, or products
+cannot be written; 3 another run writes to the same folder, and this one did nothing.
 """
 
 import sys
@@ -22,12 +22,13 @@ from nightshift.log import keep_quiet, print_line, speak_json
 
 CODES = (
     "Exit codes: 0 all is well; 1 published, but a study, the digest or the mail failed; "
-    "2 the configuration or the command is wrong, and nothing ran; "
+    "2 the configuration or the command is wrong, and nothing ran, or products cannot be written; "
     "3 another run writes to the same folder."
 )
 CODES_OF_SWEEP = (
     "Exit codes: 0 all runs ended well; 1 a run failed; "
-    "2 the command or the night is wrong, and nothing ran; 3 this sweep is running."
+    "2 the command or the night is wrong, and nothing ran, or its folder cannot be written; "
+    "3 this sweep is running."
 )
 app = typer.Typer(
     add_completion=False,
@@ -231,15 +232,13 @@ def silence(
     """Silence an incident from the next digest on: it is listed apart and sends no mail. It ends with 1
     where that cannot be written.
     """
-    import getpass
-
     from helpers import project_path
     from nightshift.serve.replies import say_silence
 
     fields = {"incident": incident, "as": "acknowledged" if acknowledged else "silenced"}
     fields |= {"until": until, "why": why}
     with in_one_line():
-        typer.echo(say_silence(project_path(products), fields, by=by or getpass.getuser()))
+        typer.echo(say_silence(project_path(products), fields, by=by or night.this_user()))
 
 
 @app.command(epilog=CODES)
