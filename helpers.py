@@ -275,9 +275,9 @@ def build_findings(rows, study):
 def write_findings(rows, path, study, made_by=None):
     """Write `build_findings` of these arguments to `path`; returns what was written.
 
-    made_by : a DataFrame per finding, the rows that made it, most telling first: what a reader sees who
-    doubts it. `build_rows` of nightshift/evidence.py says what they hold; they go to the folder `rows`
-    beside that of `path`. Without them, none that an earlier night wrote stays.
+    made_by : a DataFrame per finding, the rows that made it, most telling first, for a reader who doubts it.
+    `build_rows` of nightshift/evidence.py says what they hold; they go to the folder `rows` beside that of
+    `path`. Without them, those that an earlier night wrote are removed.
     """
     written = build_findings(rows, study)
     path = Path(path)

@@ -31,8 +31,8 @@ def verdict_of(*, complete, state, of_tonight, n_findings, n_judged, history="")
 
     complete : whether all its steps ended well tonight and left what can be read. state : one of STATES, of
     its data. of_tonight : whether the window of its data ends with the night. n_judged : items that it
-    scored, of which none at all is no evidence. history : the verdict that the study recorded of itself, "ok"
-    or one of RESERVATIONS.
+    scored; without any, finding nothing is no evidence. history : the verdict that the study recorded of
+    itself, "ok" or one of RESERVATIONS.
 
     "empty", "failed" and "stale" say that there is no news; "anomalies 7" counts findings; "nothing judged"
     and RESERVATIONS say that finding nothing means nothing; after a number of findings, that there may be

@@ -1,9 +1,10 @@
 """Replay the chain night by night, and score its incidents against the troubles that are known.
 
 A night is what `make reports` does, digest included, without its pages. Everything is written below a folder
-of its own, products/backtest by default, whatever folder the configuration names. A night that is complete is not run again, so that
-a backtest continues where it was stopped. Since incidents live on from night to night, a night is complete
-only if those before it are, all with the same settings. At the end notebooks/backtest.ipynb compares.
+of its own, products/backtest by default, whatever folder the configuration names. A night that is complete is
+not run again, so that a backtest continues where it was stopped. Since incidents live on from night to night,
+a night is complete only if those before it are, all with the same settings. At the end
+notebooks/backtest.ipynb compares.
 """
 
 import hashlib
@@ -114,7 +115,7 @@ def check_sample(first, last, config):
 
 def run_night(root, day, config, cores):
     """Run chain and digest of one night with the configuration at `config`; (2 if they could not begin,
-    else 0; path of what Snakemake said).
+    else 0; path of the log).
     """
     log = root / "reports" / day / "chain.log"
     log.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Parquet whose pages and footer carry checksums, so that a flipped bit is an error and no other value.
+"""Parquet whose pages and footer carry checksums, so that a flipped bit is an error and not another value.
 
 Of 150 files in each of which one bit was flipped, pyarrow 26 read 130 (snappy) and 144 (zstd) as other values
 without a word, and so did DuckDB 2.0, which verifies nothing. With checksums of pages none was; they cost
@@ -7,9 +7,9 @@ asked to, in each of its calls, so it is asked here once for the whole process, 
 
 Parquet has no checksum for the footer: names and types of columns, the statistics by which rows are filtered,
 and what pandas has written of the table. Its CRC-32 stands in the footer itself, as a value of its metadata,
-and is computed with zeros in that place. Other programs read such a file as any other, and pyarrow takes the
-value over into no other file. All 25,800 bits of a small file's footer were flipped, one at a time, and none
-was read as other values. It costs 36 bytes and 0.1 ms a file, with 800 columns 0.6 ms. Files without
+and is computed with zeros in that place. Other programs read such a file as any other, and pyarrow does
+not copy the value to other files. All 25,800 bits of a small file's footer were flipped, one at a time, and
+none was read as other values. It costs 36 bytes and 0.1 ms a file, with 800 columns 0.6 ms. Files without
 checksums, from elsewhere or an earlier version, are read as before.
 """
 
@@ -83,7 +83,7 @@ def damaged(source, error):
 
 
 def check_metadata(table):
-    """Make sure that what pandas has written of a table is whole, of which pandas makes it again; else
+    """Make sure that the description of a table in its file, by which pandas restores it, is whole; else
     ValueError.
     """
     written = table.schema.pandas_metadata
@@ -96,7 +96,7 @@ def check_metadata(table):
 class CheckedWriter(pq.ParquetWriter):
     """A file that is written in parts, each page of which gets a checksum, as does its footer in the end.
 
-    `where` is a path, or a stream that gets all at once in the end.
+    `where` is a path, or a stream that gets everything at the end.
     """
 
     def __init__(self, where, schema, **options):
@@ -183,8 +183,8 @@ def check_footer(source):
 
 
 def use_checksums():
-    """Let pyarrow, and pandas by it, write and verify checksums of pages in this process; more than once is
-    once.
+    """Let pyarrow, and pandas with it, write and verify checksums of pages and footers in this process; a
+    second call changes nothing.
     """
     if pq.ParquetFile is VerifiedFile:
         return

@@ -4,7 +4,7 @@ every value its type.
     config = load("site.yaml", day="2026-01-31")
 
 A mistake is one line that begins with the path of the setting, such as `studies.transfers.train.epochs`; all
-of them are said at once. Types and ranges of the parameters of notebooks are those that the notebooks declare
+are reported at once. Types and ranges of the parameters of notebooks are those that the notebooks declare
 (parameters.py).
 """
 

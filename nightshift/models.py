@@ -16,7 +16,7 @@ from nightshift.wording import one_line
 
 
 class Hidden:
-    """A finder of modules, first of all others, that finds none of these `packages` within the block."""
+    """A finder of modules that is asked first, and hides these `packages` as long as the block runs."""
 
     def __init__(self, *packages):
         self.packages = packages

@@ -5,8 +5,8 @@ it recorded, what it wrote.
         --log reports/2026-01-31/telemetry/4_analyse.log --parameters '{}'
 
 A record is one JSON object, `reports/<day>/<study>/<step>.json`; `record_path` says where. It is written when
-the run begins and once more when it ends, so that a run that was stopped leaves one too. Who asks how a step
-ended calls `read_run`; nobody but the renderer reads executed notebooks.
+the run begins and once more when it ends, so that a run that was stopped leaves one too. Whoever asks how a
+step ended calls `read_run`; nobody but the renderer shows what executed notebooks hold.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
     {"panels": [{"title", "y", "log", "unit", "x", "series", "across", "along", "of"}]}
 
-title, y : the title and the label of the y axis. log : whether that is logarithmic. x : text of numbers
+title, y : the title and the label of the y axis. log : whether that axis is logarithmic. x : text of numbers
 separated by commas, seconds since 1970, the first one and then the steps from one to the next. unit : of x
 where it is no time, else "". series : of each its name, "c" its colour, "k" its kind and "y" its values, for
 an area also "low", as text: empty where the series has no point at an x, "n" for a gap in its line. across,

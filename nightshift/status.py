@@ -28,8 +28,8 @@ def write_bad_lines(raw, bad_lines):
 
 
 def sha256_of(paths, hashes=MappingProxyType({})):
-    """Hash the sha256 of the files at `paths`, in their order, to one: text. hashes : {path: text} of those
-    that need not be read.
+    """Hash the hashes of the files at `paths`, in their order: hexadecimal text. hashes : {path: text}, those
+    of files that need not be read.
     """
     digests = (bytes.fromhex(hashes[path] if path in hashes else sha256(path)) for path in paths)
     return hashlib.sha256(b"".join(digests)).hexdigest()
@@ -37,9 +37,9 @@ def sha256_of(paths, hashes=MappingProxyType({})):
 
 def write_status(raw, *, state, rows, newest, source, window, sha256=None, **more):
     """Write `raw`/status.json: state (ok, partial, stale, empty, failed), rows, newest timestamp, source
-    without secrets, window (first day, last day) and a sha256, unless it is known, over those of the Parquet
-    files below `raw`, by name. The folder above is kept private, as a night has done before the first
-    extraction.
+    without secrets, window (first day, last day) and sha256, by default over the hashes of the Parquet files
+    below `raw`, by name. The folder above is kept private, which a night has done before the first
+    extraction. Returns what was written, a dict.
     """
     keep_private(raw.parent)
     sha256 = sha256 or sha256_of(sorted(raw.rglob("*.parquet")))
