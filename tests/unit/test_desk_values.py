@@ -3,6 +3,7 @@ other desks call a ticket.
 """
 
 import json
+import os
 import sqlite3
 from contextlib import closing
 from types import SimpleNamespace
@@ -119,6 +120,10 @@ def test_the_login_is_that_of_the_environment_and_else_that_of_the_option_file(t
         login()
     monkeypatch.delenv("OSTICKET_OPTION_FILE")
     assert read_option_file(tmp_path / "none") == {}
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 2**30)  # of an account without a home, as containers may have
+    monkeypatch.setenv("OSTICKET_USER", "me")
+    assert login() == {"user": "me", "password": ""}
 
 
 # ------------------------------------------------------------------------------------------------------------- changes

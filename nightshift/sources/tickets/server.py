@@ -50,7 +50,8 @@ def login():
 
     ValueError of one line where nobody says who logs in.
     """
-    file = Path(os.environ.get("OSTICKET_OPTION_FILE") or "~/.my.cnf").expanduser()
+    file = os.environ.get("OSTICKET_OPTION_FILE") or "~/.my.cnf"
+    file = Path(os.path.expanduser(file))  # that of pathlib raises for an account without a home
     client = read_option_file(file)
     if os.environ.get("OSTICKET_USER"):
         client |= {"user": os.environ["OSTICKET_USER"], "password": os.environ.get("OSTICKET_PASSWORD", "")}
