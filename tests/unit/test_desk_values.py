@@ -12,8 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from nightshift.sources.tickets import changes, files, freshdesk, jira, json_files, request_tracker, sacctmgr, server, servicenow
-from nightshift.sources.tickets.osticket import find_prefix, has_flags, lacking, moved_words, open_sqlite, origin_of, plain, with_own_words
+from nightshift.sources.tickets import changes, files, freshdesk, github, jira, json_files, request_tracker, sacctmgr, server, servicenow, sqlite
+from nightshift.sources.tickets.osticket import WINDOW, find_prefix, has_flags, lacking, moved_words, open_sqlite, origin_of, plain, with_own_words
 from nightshift.sources.tickets.rows import FIRST, Extraction, as_tickets
 from nightshift.sources.tickets.server import login, read_option_file
 from nightshift.sources.tickets.tables import flat
@@ -45,6 +45,14 @@ def test_the_prefix_of_tables_is_that_of_the_one_osticket(tmp_path, tables, pref
                 find_prefix(ask)
         else:
             assert find_prefix(ask) == prefix
+
+
+def test_the_window_of_a_database_is_that_of_files(tmp_path):
+    times = ["'2026-01-24 23:59:59'", "'2026-01-25 00:00:00'", "NULL", "'0000-00-00 00:00:00'"]
+    rows = ", ".join(f"({number}, {time})" for number, time in enumerate(times))
+    with open_sqlite(database(tmp_path / "db", f"CREATE TABLE t (id, created); INSERT INTO t VALUES {rows}")) as ask:
+        assert ask(f"SELECT id FROM t WHERE {WINDOW} ORDER BY id", Extraction(day="2026-01-31", days=7).begin)[1] == [(1,), (2,), (3,)]
+        assert len(ask(f"SELECT id FROM t WHERE {WINDOW}", ASKED.begin)[1]) == 4
 
 
 THREADS = """

@@ -26,8 +26,8 @@ from tqdm import tqdm
 
 # the earliest moment of both databases: an empty time, 0000-00-00, lies before it
 FIRST = "1000-01-01 00:00:00"
-# not known to be created before; so an empty time is in
-WINDOW = "COALESCE(created BETWEEN '1000-01-01 00:00:00' AND ?, 0) = 0"
+# not known to be created before a moment; so a ticket with an empty time is within
+WINDOW = "COALESCE(created >= '1000-01-01 00:00:00' AND created < ?, 0) = 0"
 FLAG_CHILD = 0x400  # of an entry that came with a merged ticket
 TABLE = re.compile(r"(?P<prefix>\w*?)(?:ticket|thread|user|department|help_topic)\w*")  # of osTicket
 # a table or column that is not there, or may not be read
