@@ -59,6 +59,14 @@ def test_rows_of_text_become_tickets_with_all_columns_and_the_word_of_the_desk()
     assert as_tickets(pd.DataFrame(), asked).empty
 
 
+def test_what_states_mean_is_kept_for_desks_that_have_a_status_alone():
+    """Later steps read the raw table without the parameter."""
+    rows = pd.DataFrame({"ticket_id": ["1", "2", "3"], "status": ["6", "Open", "6"], "state": [None, None, "closed"]})
+    tickets = as_tickets(rows, extraction(states={"6": "deleted"}))
+    assert tickets.state.fillna("").tolist() == ["deleted", "", "closed"]
+    assert tickets.status.tolist() == ["6", "Open", "6"]
+
+
 def test_counts_are_whole_numbers_or_missing():
     counts = Counter()
     texts = pd.Series(["1", "2.0", "", None, "-1", "1.5", "9999999999", "x"], dtype="string")

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from helpers import atomic
 from nightshift.sources.base import Look
 from nightshift.sources.tickets.osticket import FIRST, plain, read_pages
-from nightshift.sources.tickets.tables import plain_state, read_states
+from nightshift.sources.tickets.tables import plain_state, read_states, words_of
 from nightshift.sources.tickets.times import ORDERS, ticket_times
 
 TEXT_COLUMNS = ["ticket_id", "number", "address", "user_name", "subject", "body", "format"]
@@ -143,9 +143,9 @@ def as_tickets(rows, asked, times=None):
     """Make raw tickets of `rows`: DataFrame [ticket, SCHEMA], nothing for no row.
 
     rows : DataFrame of text with some of the columns of SCHEMA; the others are missing, and never guessed.
-    asked : Extraction, whose counts grow. times : {column: function that reads it}; else times are those of
-    the server's clock (`ticket_times`). `status` keeps the word of the desk where the parameter `states`
-    gives another meaning.
+    asked : Extraction, whose counts grow. times : {column: function that reads it}; other columns of times
+    are read by the server's clock (`ticket_times`). Where the parameter `states` knows the state of a ticket,
+    `state` becomes its meaning; `status` keeps the word of the desk.
     """
     texts = {
         name: rows[name].astype("string") if name in rows else pd.Series(pd.NA, rows.index, "string")
@@ -161,7 +161,7 @@ def as_tickets(rows, asked, times=None):
     tickets["status"] = tickets.status.fillna(tickets.state)
     if not asked.meanings:
         return tickets
-    meant = [asked.meanings.get(plain_state(word)) for word in tickets.state.fillna("")]
+    meant = [asked.meanings.get(plain_state(word)) for word in words_of(tickets)]
     return tickets.assign(state=pd.Series(meant, tickets.index, "string").fillna(tickets.state))
 
 
