@@ -16,7 +16,7 @@ from nightshift.sources.tickets import changes, files, freshdesk, github, jira, 
 from nightshift.sources.tickets.osticket import WINDOW, find_prefix, has_flags, lacking, moved_words, open_sqlite, origin_of, plain, with_own_words
 from nightshift.sources.tickets.rows import FIRST, Extraction, as_tickets
 from nightshift.sources.tickets.server import login, read_option_file
-from nightshift.sources.tickets.tables import flat
+from nightshift.sources.tickets.tables import flat, read_json_tickets
 
 ASKED = Extraction(day="2026-01-31", table_prefix="ost_", page_rows=2)
 
@@ -218,6 +218,13 @@ def test_an_interrupted_run_goes_on_and_asks_what_changed_since_it_began(tmp_pat
 def test_objects_within_a_record_give_names_and_lists_their_text():
     record = {"id": 5, "state": {"name": "é", "of": {"x": None}}, "tags": ["é", 1], "empty": {}}
     assert flat(record) == {"id": "5", "state.name": "é", "state.of.x": None, "tags": '["é", 1]', "empty": "{}"}
+
+
+def test_marks_that_end_no_line_of_json_and_half_a_letter_cost_no_ticket():
+    bad = []
+    rows = read_json_tickets('{"subject": "a\u2028b\x85c"}\r\n{"subject": "half \\ud83d", "tags": ["\\ud83d"]}\n', bad)
+    assert rows.subject.tolist() == ["a\u2028b\x85c", "half ?"]
+    assert (rows.tags.tolist()[1], bad) == ('["?"]', [])
 
 
 # --------------------------------------------------------------------------------------------------- faults of a server

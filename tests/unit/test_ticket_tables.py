@@ -53,7 +53,7 @@ def test_a_desk_may_say_what_its_own_words_mean_and_others_are_counted():
     six = pd.DataFrame({"state": [*"abcde", "f" * 30, "f" * 30]})
     assert unknown_states(six).startswith(f"7 of 7 tickets have a state of unknown meaning (“{'f' * 30}” 2, ")
     assert [" and 1 more): of these" in unknown_states(some) for some in (six, six.head(5))] == [True, False]
-    for wrong in (["a"], {"a": "ajar"}, {1: "open"}, {" ": "open"}):
+    for wrong in (["a"], {"a": "ajar"}, {1: "open"}, {" ": "open"}, {"a": ["open"]}):
         with pytest.raises(ValueError, match="states must say of each state"):
             read_states(wrong)
 

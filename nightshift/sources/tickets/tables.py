@@ -13,6 +13,8 @@ import re
 import numpy as np
 import pandas as pd
 
+from nightshift.sources.files import as_text
+
 BLANKS = re.compile(r"\s*")
 TITLES = ("title", "summary", "short_description", "betreff", "titre")  # what others call a subject
 
@@ -96,7 +98,7 @@ def read_states(states):
     ValueError of one line for anything but {state: open, closed, deleted or merged}.
     """
     fine = isinstance(states, dict) and all(isinstance(word, str) and plain_state(word) for word in states)
-    if not fine or not set(states.values()) <= {"open", "closed", "deleted", "merged"}:
+    if not fine or not all(one in ("open", "closed", "deleted", "merged") for one in states.values()):
         raise ValueError(
             "states must say of each state whether it is open, closed, deleted or merged, such as {waiting "
             "for parts: open}"
@@ -168,16 +170,16 @@ def is_open(meaning, closed):
 def flat(record, prefix=""):
     """Return `record` (a dict of JSON) as {name: text or None}.
 
-    An object within it gives names such as "state.name", a list its JSON.
+    An object within it gives names such as "state.name"; lists, numbers and the like are their JSON. Half of
+    a surrogate pair becomes a question mark, as in `as_text`.
     """
     out = {}
     for name, value in record.items():
         if isinstance(value, dict) and value:
             out |= flat(value, f"{prefix}{name}.")
         else:
-            out[f"{prefix}{name}"] = (
-                value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            )
+            is_text = value is None or isinstance(value, str)
+            out[f"{prefix}{name}"] = as_text(value if is_text else json.dumps(value, ensure_ascii=False))
     return out
 
 
@@ -201,7 +203,7 @@ def read_json_lines(text):
     ValueError of one line where no line is an object.
     """
     records = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # not at U+2028, which a text of JSON may hold
         try:
             records += [(number, json.loads(line))] if line.strip() else []
         except ValueError:
