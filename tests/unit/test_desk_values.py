@@ -293,8 +293,29 @@ def test_the_first_answer_is_the_earliest_of_somebody_else(comments, asker, answ
 
 
 def test_who_asks_in_request_tracker_is_the_first_of_a_list():
-    lists = [[{"EmailAddress": "a@x"}, {"id": "b"}], [{"id": "b"}], ["no object", {"id": "c"}], [], "x", None]
-    assert [request_tracker.names_of(one) for one in lists] == ["a@x", "b", "c", None, None, None]
+    lists = [[{"EmailAddress": "a@x"}, {"id": "b"}], [{"id": "b"}], ["no object", {"id": "c"}], [{"type": "user"}], [], "x", None]
+    assert [request_tracker.names_of(one) for one in lists] == ["a@x", "b", "c", None, None, None, None]
+
+
+def test_an_issue_whose_author_or_comments_are_no_objects_has_no_answer():
+    comments = [{"author": {"login": "b"}, "createdAt": "2"}, {"author": None, "createdAt": "1"}, "x"]
+    records = [
+        {"author": {"login": "a"}, "comments": comments},
+        {"author": "a", "comments": comments},
+        {"author": {"login": "a"}, "comments": {"totalCount": 2}},
+    ]
+    assert [github.GithubCli().ticket_of(one)["first_response"] for one in records] == ["2", None, None]
+
+
+@pytest.mark.parametrize(
+    ("opening", "ticket", "is_cut"), [("", '{"id": 1}\n', True), ("[\n", '{"id": 1},\n', True), ("[\n", '{\n"id": 1\n},\n', False)]
+)
+def test_json_is_cut_where_each_line_is_an_object(tmp_path, monkeypatch, opening, ticket, is_cut):
+    monkeypatch.setattr("nightshift.sources.excerpts.SMALL", 100)
+    (tmp_path / "a.json").write_text(opening + 3000 * ticket)
+    (tmp_path / "cut").mkdir()
+    excerpt, has_end = json_files.excerpt_of_objects(str(tmp_path / "a.json"), str(tmp_path / "cut"))
+    assert (excerpt != str(tmp_path / "a.json"), has_end) == (is_cut, True)
 
 
 def test_numbers_of_states_are_named_where_they_mean_the_same_everywhere():

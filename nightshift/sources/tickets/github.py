@@ -2,7 +2,12 @@
 
 from types import MappingProxyType
 
-from nightshift.sources.tickets.json_files import DeskAnswer, first_answer
+from nightshift.sources.tickets.json_files import DeskAnswer, first_answer, objects_in
+
+
+def login_of(user):
+    """Return the login of a user of GitHub, None where there is none."""
+    return user.get("login") if isinstance(user, dict) else None
 
 
 class GithubCli(DeskAnswer):
@@ -23,10 +28,9 @@ class GithubCli(DeskAnswer):
 
     def ticket_of(self, record):
         """Add when somebody else first commented."""
-        asker = (record.get("author") or {}).get("login")
-        comments = record.get("comments") or []
-        pairs = [((one.get("author") or {}).get("login"), one.get("createdAt")) for one in comments]
-        return record | {"first_response": first_answer(pairs, asker)}
+        comments = objects_in(record.get("comments"))
+        pairs = [(login_of(one.get("author")), one.get("createdAt")) for one in comments]
+        return record | {"first_response": first_answer(pairs, login_of(record.get("author")))}
 
 
 class GithubRest(DeskAnswer):

@@ -11,9 +11,10 @@ from nightshift.sources.tickets.tables import read_json_tickets
 
 
 def excerpt_of_objects(path, folder):
-    """Take the first and last lines where each is an object, and else all of the file."""
+    """Take the first and last lines where each is an object, as the second one shows; else the whole file."""
     with open_text(path) as file:
-        by_line = len(file.readline()) < SMALL and file.readline(1)[:1] == "{"
+        is_short, second = len(file.readline()) < SMALL, file.readline().rstrip(", \n")
+    by_line = is_short and second.startswith("{") and second.endswith("}")
     return (excerpt_of_text if by_line else whole_file)(path, folder)
 
 
@@ -52,6 +53,11 @@ class DeskAnswer(JsonTickets):
     def recognises(self, head):
         """By its names of values."""
         return super().recognises(head) and all(re.search(rf'"{key}"\s*:', head.text) for key in self.keys)
+
+
+def objects_in(values):
+    """Return the objects (dicts) of a list, an empty list for anything else."""
+    return [one for one in values if isinstance(one, dict)] if isinstance(values, list) else []
 
 
 def first_answer(comments, asker):

@@ -3,13 +3,14 @@
 from types import MappingProxyType
 
 from nightshift.sources.tickets.files import DeskExport
-from nightshift.sources.tickets.json_files import DeskAnswer
+from nightshift.sources.tickets.json_files import DeskAnswer, objects_in
 
 
 def names_of(members):
-    """Return the names of the members of a role, one text; None where there is none."""
-    members = [one for one in members if isinstance(one, dict)] if isinstance(members, list) else []
-    return ", ".join(str(one.get("EmailAddress") or one.get("id")) for one in members[:1]) or None
+    """Return the address of the first member of a role, else its id, as text; None where there is none."""
+    first = next(iter(objects_in(members)), {})
+    name = first.get("EmailAddress") or first.get("id")
+    return str(name) if name else None
 
 
 class RtRest(DeskAnswer):
