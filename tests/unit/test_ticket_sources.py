@@ -164,6 +164,8 @@ def test_a_comment_of_jira_is_an_answer_only_where_its_people_have_the_names_of_
     assert with_answers(same)["first_response"].to_pylist() == ["31/Jan/26 9:30 AM", None]
     other = pa.table({"Reporter": ["Lo Mi", "Su Wo"], "Assignee": ["Ada Nor", None]} | comments)
     assert with_answers(other)["first_response"].to_pylist() == [None, None]
+    nobody = pa.table({"Reporter": [None, "lomi"], "Assignee": ["ada", None]} | comments)
+    assert with_answers(nobody)["first_response"].to_pylist() == [None, None], "who asked may have commented"
 
 
 def test_a_name_of_a_column_that_comes_again_gets_a_number():

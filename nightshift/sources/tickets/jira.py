@@ -39,7 +39,8 @@ class JiraCsv(DeskExport):
 
 def with_answers(page):
     """Add to an Arrow table of issues the column first_response: when somebody else first commented, as it is
-    written there; missing where nobody did, or where comments say other names of people than the columns.
+    written there; missing where nobody did, where the reporter is not known, or where comments call people by
+    other names than the columns do.
     """
 
     def texts(name):
@@ -52,7 +53,7 @@ def with_answers(page):
     people = {*askers, *texts("Assignee"), *texts("Assignee Id"), *texts("Creator")}
     same_names = any(who in people for row in comments for _, who, _ in row)
     answers = [
-        next((at for at, who, _ in row if same_names and who != asker), None)
+        next((at for at, who, _ in row if same_names and asker and who != asker), None)
         for row, asker in zip(comments, askers, strict=True)
     ]
     return page.append_column("first_response", pa.array(answers, pa.string()))
