@@ -386,6 +386,8 @@ def test_tickets_without_ids_are_numbered_over_all_files(tmp_path):
     assert [frame.ticket_id.tolist() for frame in run.frames] == [["1", "2"], ["3"]]
     with pytest.raises(ValueError, match="it has ids of tickets and other files have none, or the other way round"):
         run_over(tmp_path, "subject\na\n", "ticket_id,subject\n1,a\n")
+    with pytest.raises(ValueError, match="it has ids of tickets and other files have none"):
+        sqlite.OsticketFile().extract("a database", run)
 
 
 def test_of_equal_ids_the_newest_row_is_written_in_the_order_of_numbers(tmp_path):

@@ -147,6 +147,15 @@ class TicketRun:
         self.frames, self.bad_lines = [], []
         self.has_id, self.found_columns, self.unread_times = set(), set(), set()
 
+    def note_ids(self, has_id):
+        """Note whether a file has ids of tickets; ValueError of one line where other files differ in this."""
+        self.has_id.add(has_id)
+        if len(self.has_id) > 1:
+            raise ValueError(
+                "it has ids of tickets and other files have none, or the other way round: extract the two "
+                "apart"
+            )
+
     def add_table(self, path, kind):
         """Add the tickets of a table of a `kind`, a TicketTable."""
         bad = []
@@ -163,12 +172,7 @@ class TicketRun:
         """
         read = []
         self.found_columns.update(layout.values())
-        self.has_id.add("ticket_id" in layout)
-        if len(self.has_id) > 1:
-            raise ValueError(
-                "it has ids of tickets and other files have none, or the other way round: extract the two "
-                "apart"
-            )
+        self.note_ids("ticket_id" in layout)
         for first_row, page in pages:
             self.unread_times.update(unread_times(page, layout, columns=self.asked.columns))
             texts = pd.DataFrame({ours: as_text(page[theirs]) for ours, theirs in layout.items()})

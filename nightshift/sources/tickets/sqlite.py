@@ -18,12 +18,14 @@ class OsticketFile(TicketFile):
         return head.first_bytes == b"SQLite format 3\0"
 
     def extract(self, path, extraction):
-        """Add the tickets of one file; ValueError of one line names a table that is not there."""
+        """Add the tickets of one file; ValueError of one line for a table that is not there, or where other
+        files have no ids.
+        """
+        extraction.note_ids(True)
         with open_sqlite(path) as ask:
             asked = with_prefix(extraction.asked, ask)
             for _, tickets in ticket_pages(ask, asked):
                 extraction.frames.append(tickets.assign(file=path, row=tickets.ticket_id.astype("int64")))
-        extraction.has_id.add(True)
 
     def look(self, path, *, settings, folder):
         """Ask for the first page, and for the number of tickets and the ends of their times."""
