@@ -265,6 +265,9 @@ def test_accounts_of_slurm_need_both_of_its_tables(tmp_path):
         [(str(tmp_path / "b.txt"), 3, "1 columns, not 2", "")],
     )
     assert sacctmgr.ask_accounts("", timeout_s=1.0) == ({}, {}, [])
+    bad = []
+    assert sacctmgr.read_accounts(["\n", "User|Def Acct\n", "\n", "broken\n"], bad) == ({}, {})
+    assert bad == [(4, "1 columns, not 2")], "empty lines count"
 
 
 # ---------------------------------------------------------------------------------------------------------- other desks

@@ -54,8 +54,10 @@ def read_accounts(lines, bad):
     where there is no header.
     """
     default_account, department_of, header = {}, {}, []
-    for number, line in enumerate(filter(str.strip, lines), 1):
+    for number, line in enumerate(lines, 1):
         line = line.rstrip("\r\n")
+        if not line.strip():
+            continue
         if any(names <= set(line.split("|")) for names in HEADERS):
             header = line.split("|")
             continue
