@@ -142,6 +142,13 @@ def test_a_dump_of_a_database_is_refused_with_what_to_do(tmp_path, first):
         source_of(file_sources("tickets", {}), path).extract(path, None)
 
 
+def test_a_dump_of_postgresql_is_not_sent_to_a_mysql(tmp_path):
+    path = tmp_path / "zammad.sql"
+    path.write_text("--\n-- PostgreSQL database dump\n--\n\nCREATE TABLE public.tickets (id integer);\n")
+    with pytest.raises(ValueError, match=r"^it is a dump of PostgreSQL, which no osTicket uses: export the tickets"):
+        source_of(file_sources("tickets", {}), path).extract(path, None)
+
+
 def test_columns_are_found_by_our_names_or_by_those_of_the_parameter():
     assert layout_of(["Ticket_ID", "Subject", "state.name"], {}) == {"ticket_id": "Ticket_ID", "subject": "Subject", "state": "state.name"}
     assert layout_of(["key", "subject"], {"ticket_id": "key", "queue": ""}) == {"ticket_id": "key", "subject": "subject"}
