@@ -26,5 +26,5 @@ class BugzillaRest(DeskAnswer):
     )
 
     def ticket_of(self, record):
-        """Say what its status means, whose words each installation chooses."""
+        """Say whether it is open: each installation chooses the words of its states."""
         return record | {"state": "open" if record.get("is_open") else "closed"}

@@ -1,13 +1,13 @@
 """The raw table of a server, brought up to date: only what changed is asked for.
 
-Every page is kept when it comes. The next night asks only for tickets whose `lastupdate` is not older than
-the newest one when the night before began, less an hour: in autumn the server's clock goes back by so much,
-and what is being written just now shows a little later. A time in the future, which a wrong clock writes,
-does not count. The ids of all tickets are asked for at the end, so that tickets that are gone at the source
-are dropped.
+Every page is saved as it arrives. The next night asks only for tickets whose `lastupdate` is later than the
+newest one when the night before began, less an hour: in autumn the server's clock goes back by so much, and
+what is just being written becomes visible a little later. A time in the future, which a wrong clock writes,
+does not count. The ids of all tickets of the window are asked for at the end, so that tickets that are gone
+at the source are dropped.
 
 A night that was interrupted leaves its pages, and the next goes on after the last of them; then it asks again
-for what changed since the first had begun, so that both give the same table.
+for what changed since the interrupted one began, so that the table is the same as without the interruption.
 
 Files below the raw folder: tickets.parquet, cursor.json (where the next night begins), and pages/ with
 run.json while a night is under way.
@@ -37,14 +37,14 @@ PAGES = "[!.]*.parquet"  # a hidden one was not complete when the run ended
 
 
 def an_hour_before(moment):
-    """Return the server's time `moment` less an hour, as text; no moment is the first of all."""
+    """Return the server's time `moment` less an hour, as text; FIRST where there is none."""
     return (pd.Timestamp(moment) - pd.Timedelta(hours=1)).strftime("%Y-%m-%d %H:%M:%S") if moment else FIRST
 
 
 def read_progress(path, identity, begin):
-    """Return the JSON object in `path`, {} where it is of another source or a later window.
+    """Return the JSON object in `path` if it agrees with `identity` and its window began by `begin`.
 
-    It says the same as `identity`, and its window began by `begin`.
+    Return {} where the file is of another source or a later window, damaged or missing.
     """
     try:
         content = json.loads(path.read_text())
@@ -54,7 +54,9 @@ def read_progress(path, identity, begin):
 
 
 def begin_run(ask, identity, *, since, asked):
-    """Return what a new run has to know: where it begins, and what was newest at that moment."""
+    """Return what a new run has to know, a dict: where it begins, and the newest change and the highest id
+    ("top") at that moment.
+    """
     now = pd.Timestamp.now(asked.timezone).strftime("%Y-%m-%d %H:%M:%S")
     top, newest = ask(
         f"SELECT MAX(ticket_id), MAX(CASE WHEN lastupdate BETWEEN '{FIRST}' AND ? THEN lastupdate END) "
@@ -66,7 +68,7 @@ def begin_run(ask, identity, *, since, asked):
 
 
 def save_pages(ask, run, *, folder, asked):
-    """Save the pages of `run` that are still to be read to `folder`, and after each how far it came."""
+    """Save the pages of `run` that are still to be read to `folder`, and after each how far the run came."""
     for after, tickets in ticket_pages(ask, asked, after=run["after"], since=run["since"]):
         write_parquet(tickets, folder / f"{run['after'] + 1:012d}.parquet")
         run |= {"after": after, "counts": dict(asked.counts)}
@@ -76,7 +78,7 @@ def save_pages(ask, run, *, folder, asked):
 def read_changes(ask, identity, *, raw, asked):
     """Fill the folder of pages below `raw`, and ask what else changed.
 
-    Returns (run, tickets that changed since it was interrupted, ids at the source).
+    Returns (run, tickets that changed since the run began where it was interrupted, ids at the source).
     """
     folder, cursor = raw / "pages", {}
     if (raw / "tickets.parquet").exists():
@@ -97,7 +99,7 @@ def read_changes(ask, identity, *, raw, asked):
 
 
 def in_order(tickets):
-    """Sort `tickets` by their numbers."""
+    """Sort `tickets` by their ids, 9 before 10."""
     return tickets.sort_values("ticket_id", key=lambda text: text.astype("int64"))
 
 
@@ -119,7 +121,7 @@ def merge(base, changes, *, ids, asked):
 
 
 def saved_pages(files, rows):
-    """Yield frames of the Parquet `files` of tickets, at most so many `rows` each."""
+    """Yield frames of the Parquet `files` of tickets, at most `rows` rows each."""
     for path in files:
         yield from (batch.to_pandas() for batch in pq.ParquetFile(path).iter_batches(rows))
 
@@ -127,9 +129,9 @@ def saved_pages(files, rows):
 def assemble(run, changes, *, ids, raw, asked, labels):
     """Write tickets.parquet from the pages of `run`, later `changes` and the table of last night.
 
-    Returns the ids that are in none of them, a set, and writes nothing where there are any: a ticket that is
-    older than the newest of last night, was not changed since and is not in our table has no right to exist,
-    unless somebody restored it or changed the window.
+    Returns the ids that should be in one of them and are not, a set, and writes nothing where there are any:
+    a ticket that was there when this run began, was not changed since last night and is not in our table has
+    no right to exist, unless somebody restored it or changed the window.
     """
     saved, table, earlier = sorted((raw / "pages").glob(PAGES)), raw / "tickets.parquet", set()
     if run["since"] != FIRST:
@@ -150,7 +152,7 @@ def assemble(run, changes, *, ids, raw, asked, labels):
 def bring_up_to_date(url, raw, *, asked, labels):
     """Bring tickets.parquet in the folder `raw` up to date with the database at `url`.
 
-    Where the table of last night is not to be trusted (see `assemble`), all is read anew. asked : Extraction,
+    Where the table of last night cannot be trusted (see `assemble`), all is read anew. asked : Extraction,
     whose counts grow. labels : Series by ticket_id. ConnectionError of one line, after which the table of
     last night and the pages that came are still there.
     """

@@ -1,6 +1,6 @@
 """Tickets in files: any table of tickets, and what becomes of all files together.
 
-TicketRun        the tickets of one file after another, what could not be read, and what nobody reads
+TicketRun        the tickets of one file after another, what could not be read, and columns that nobody reads
 TicketTable      what all kinds of tables have in common
 extract_source   the raw table of a source, whatever its kind
 """
@@ -38,7 +38,7 @@ from nightshift.sources.tickets.times import is_time_column, shown_value, time_r
 def as_text(column):
     """Return an Arrow column as a Series of text.
 
-    Whole numbers that a table program made fractions are whole again. ValueError of one line for a column of
+    Whole numbers that were saved as fractions (12.0) are whole again. ValueError of one line for a column of
     lists or the like.
     """
     if pa.types.is_floating(column.type):
@@ -54,9 +54,10 @@ def as_text(column):
 def layout_of(names, columns, of_kind=MappingProxyType({})):
     """Return {our name: name of the column} of a table with columns `names`.
 
-    ValueError of one line when it is none of tickets. columns : the parameter, {our name: name in the table}.
-    of_kind : {our name: what a kind of table calls it}, see `TicketTable.columns`. An error never says the
-    names of the table: without a line of headings they are the cells of a ticket.
+    Our own names are found in any case, and with .name behind them (state.name). columns : the parameter,
+    {our name: name in the table}, which comes first. of_kind : {our name: what a kind of table calls it}, see
+    `TicketTable.columns`. ValueError of one line where no column is the subject; of the names in the table it
+    shows none but TITLES, since without a line of headings they are the cells of a ticket.
     """
     named = {ours: theirs for ours, theirs in columns.items() if theirs}
     folded = {name.lower().removesuffix(".name"): name for name in reversed(names)}
@@ -86,9 +87,7 @@ def layout_of(names, columns, of_kind=MappingProxyType({})):
 
 
 def told_apart(names):
-    """Return names of columns of which each is there once: a name that comes again gets a number, and the
-    first of its kind stays as it is.
-    """
+    """Return the names of columns with a number behind each that comes again: "Comment", "Comment (2)"."""
     seen = Counter()
     numbered = []
     for name in names:
@@ -98,10 +97,10 @@ def told_apart(names):
 
 
 def unread_times(page, layout, *, columns):
-    """Name the columns of the Arrow table `page` that hold times and that nobody asked for, as a list.
+    """Name the columns of the Arrow table `page` that hold times and are not in its `layout`, as a list.
 
-    ValueError of one line where `created` is none of the columns though another one holds times: a table
-    whose times stand in a column of another name must not pass for one without times.
+    columns : the parameter. ValueError of one line where no column is `created` though another one holds
+    times: a table whose times stand in a column of another name must not pass for one without times.
     """
     rest = [name for name in page.column_names if name not in layout.values()]
     flat = [name for name in rest if not pa.types.is_nested(page[name].type)]
@@ -118,10 +117,9 @@ def unread_times(page, layout, *, columns):
 
 
 def numbered_rows(rows, path, *, first_row, bad):
-    """Return a page of `rows` with the file and the row of each.
+    """Return a page of `rows` with their file and number, by which a row that gives way to another is named.
 
-    Those without id where others have one are put aside. So a row can be named when another one takes its
-    place. bad : list that gets (file, row, reason, "").
+    Where the file has ids, rows without one are put aside. bad : list that gets (file, row, reason, "").
     """
     rows = rows.assign(file=path, row=first_row + np.arange(len(rows)))
     if "ticket_id" not in rows:
@@ -136,10 +134,10 @@ class TicketRun:
     """The tickets of one file after another; a server writes its table itself.
 
     raw : folder of the raw table. asked : rows.Extraction, whose counts grow. labels : Series by ticket_id,
-    that somebody wrote down. frames : raw tickets with `file` and `row`, one DataFrame per file. bad_lines :
-    (file, row, reason, "") of rows that could not be read, without their text. has_id : whether files have
-    ids of tickets, a set of bool. found_columns, unread_times : names of columns that are read, and of those
-    that hold times and nobody reads. of_server : whether the source is a server.
+    that somebody wrote down. frames : raw tickets with `file` and `row`, a DataFrame per file, or per page of
+    a database. bad_lines : (file, row, reason, "") of rows that could not be read, without their text.
+    has_id : whether files have ids of tickets, a set of bool. found_columns, unread_times : names of columns
+    that are read, and of those that hold times and nobody reads. of_server : whether the source is a server.
     """
 
     def __init__(self, raw, *, asked, labels=None):
@@ -166,7 +164,8 @@ class TicketRun:
         self.bad_lines.extend((file, row, why, "") for file, row, why, _ in bad)
 
     def add_pages(self, pages, layout, *, path, bad, timezone):
-        """Add the tickets of the `pages` of one file, as its `layout` says.
+        """Add the tickets of the `pages` of one file, as its `layout` says; ValueError as of `note_ids`,
+        `unread_times` and `time_reader`.
 
         bad : list that gets (file, row, reason, ""). timezone : of times that name none.
         """
@@ -214,8 +213,8 @@ class TicketRun:
 
         A ticket that comes twice is the one that was changed last, and where nobody knows that, the one that
         comes last. A row that gives way and is no mere copy is named in superseded.csv, with what is
-        different in it. The rows are in the order of their ids, 9 before 10. What was saved of a server goes
-        away: the table is no longer that of the server.
+        different in it. The rows are in the order of their ids, 9 before 10. What was saved of a server is
+        removed: the table is no longer that of the server.
         """
         tickets, desks = self.all_tickets()
         newest, others = newest_rows(tickets, SCHEMA.names)
@@ -252,8 +251,8 @@ class TicketFile(FileSource):
 class TicketTable(TicketFile):
     """A table of tickets; a kind of it says how to open its `pages`.
 
-    columns : {our name: names of columns, of which the first that is there is read}, beside those that are
-    called as ours. timezone : of times that name none, "" where only the parameter says it.
+    columns : {our name: names of columns, of which the first that is there is read}; columns with our own
+    names are read too. timezone : of times that name none, "" where only the parameter says it.
     """
 
     columns = MappingProxyType({})
@@ -267,7 +266,7 @@ class TicketTable(TicketFile):
         raise NotImplementedError
 
     def extract(self, path, extraction):
-        """Add the tickets of one file; an empty file adds none, ValueError says what it is instead."""
+        """Add the tickets of one file, none of an empty one; errors are those of `pages` and `add_pages`."""
         if os.path.getsize(path):
             extraction.add_table(path, self)
 

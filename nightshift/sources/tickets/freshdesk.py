@@ -1,7 +1,7 @@
 """Tickets of Freshdesk: what its interface answers.
 
-Source: the documentation of its interface, version 2, which names the numbers of states and priorities. A
-desk may have states of its own, from 6 on, whose meaning the parameter `states` says.
+Source: the documentation of its interface, version 2, which explains the numbers of states and priorities. A
+desk may have states of its own, from 6 on, whose meaning the parameter `states` gives.
 """
 
 from types import MappingProxyType
@@ -14,7 +14,7 @@ PRIORITIES = {1: "Low", 2: "Medium", 3: "High", 4: "Urgent"}
 
 class FreshdeskRest(DeskAnswer):
     """The array that `/api/v2/tickets?include=stats,requester,description` answers, or one ticket of it;
-    without `stats` nobody knows when a ticket was closed.
+    without `stats` it does not say when a ticket was closed.
     """
 
     label = "tickets of Freshdesk (REST)"

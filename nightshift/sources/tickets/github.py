@@ -11,7 +11,7 @@ def login_of(user):
 
 
 class GithubCli(DeskAnswer):
-    """What `gh issue list --json number,title,createdAt,...` prints; comments say who answered first."""
+    """What `gh issue list --json number,title,createdAt,...` prints; comments say when somebody answered."""
 
     label = "issues of GitHub (gh issue list --json)"
     keys = ("number", "title", "createdAt")
@@ -50,7 +50,7 @@ class GithubRest(DeskAnswer):
     )
 
     def ticket_of(self, record):
-        """Refuse a pull request."""
+        """Refuse a pull request by a ValueError."""
         if record.get("pull_request"):
             raise ValueError("a pull request")
         return record

@@ -10,10 +10,10 @@ from nightshift.sources.tickets.json_files import DeskAnswer, first_answer
 
 
 class JiraCsv(DeskExport):
-    """What a search exports as CSV: a name of a column comes as often as an issue has such values.
+    """What a search exports as CSV, in which the name of a column comes as often as an issue has such values.
 
-    Times are those of the clock of whoever exports, in the form that is set there. A comment is written as
-    "31/Jan/26 9:05 AM;who;what"; the first by somebody else is the first answer.
+    Times are in the time zone and the format of whoever exports. A comment is written as "31/Jan/26 9:05
+    AM;who;what"; the first by somebody other than the reporter is the first answer.
     """
 
     label = "issues of Jira (CSV)"
@@ -60,8 +60,8 @@ def with_answers(page):
 
 
 def plain_text(node):
-    """Return the text of a description: what it is where it is text, that of all its parts where it is a
-    document of Atlassian's; None where there is none.
+    """Return the text of a description: a text as it is, of a document of Atlassian's the texts of all its
+    parts; None where there is none.
     """
     if not isinstance(node, dict):
         return node
@@ -71,8 +71,8 @@ def plain_text(node):
 
 
 class JiraRest(DeskAnswer):
-    """What a search answers, `/rest/api/2/search` and `/rest/api/3/search/jql`; comments say who answered
-    first.
+    """What a search answers, `/rest/api/2/search` and `/rest/api/3/search/jql`; comments say when somebody
+    answered.
     """
 
     label = "issues of Jira (REST)"
@@ -105,5 +105,5 @@ class JiraRest(DeskAnswer):
 
 
 def person(user):
-    """Return what tells a user of Jira from others, None where there is none."""
+    """Return what identifies a user of Jira, its account or else its name; None where there is neither."""
     return (user or {}).get("accountId") or (user or {}).get("name")

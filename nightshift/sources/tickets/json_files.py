@@ -43,15 +43,15 @@ class JsonTickets(TicketTable):
 
 
 class DeskAnswer(JsonTickets):
-    """What the interface of one kind of help desk answers. keys : names of values that all of them occur in
-    it, by which it is recognised.
+    """What the interface of one kind of help desk answers. keys : names of values, by which it is recognised:
+    all of them occur in it.
     """
 
     label = ""
     keys = ()
 
     def recognises(self, head):
-        """By its names of values."""
+        """By the names of its values."""
         return super().recognises(head) and all(re.search(rf'"{key}"\s*:', head.text) for key in self.keys)
 
 
@@ -61,10 +61,10 @@ def objects_in(values):
 
 
 def first_answer(comments, asker):
-    """Return when somebody else first answered one who asks, the text of a time; None where nobody did.
+    """Return when somebody other than the `asker` first answered, the text of a time; None where nobody did,
+    or where the asker is not known (None).
 
-    comments : pairs (who, text of a time in ISO 8601 with its zone). asker : who, None where that is not
-    known, and then nothing is told.
+    comments : pairs (who, text of a time in ISO 8601 with its zone).
     """
     others = [at for who, at in comments if asker and who and at and who != asker]
     return min(others, default=None)

@@ -40,10 +40,10 @@ def tickets_query(prefix, has_flags=True):
     Its values: after which id, since which lastupdate, from which time of creation, and how many rows. The
     innermost part takes the next page of tickets by their ids, the part around it counts what was written in
     their threads, and the rest is looked up beside them, so that a ticket is always one row. The thread of a
-    task may carry the number of a ticket, and is none of its threads. The first message is the entry of type
-    M with the lowest id that the ticket did not get by a merge and that is not older than the ticket, where
-    it has such ones (the latter holds for a database without flags, too); the first response that of type R.
-    has_flags : whether thread_entry has the column.
+    task may carry the number of a ticket, and is none of its threads. Entries that came by a merge do not
+    count, as far as a database has flags. The first message is, of the entries of type M that are not older
+    than the ticket, or else of all, the one with the lowest id; the first response is the same of type R.
+    has_flags : whether thread_entry has the column `flags`.
     """
     own = f"COALESCE(e.flags, 0) & {FLAG_CHILD} = 0" if has_flags else "1 = 1"
 
@@ -98,8 +98,8 @@ def has_flags(ask, prefix):
 def find_prefix(ask):
     """Find how the names of osTicket's tables begin, such as "ost_", by the tables that the account can see.
 
-    It is "ost_" where no osTicket is there, so that what is asked next says what is lacking. ValueError of
-    one line where several are.
+    It is "ost_" where no osTicket is there, so that the error of the next query says what is lacking.
+    ValueError of one line where there are several.
     """
     try:
         rows = ask("SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()")[1]
@@ -116,7 +116,7 @@ def find_prefix(ask):
 
 
 def with_prefix(asked, ask):
-    """Return `asked` (tickets.Extraction) with a prefix of tables: its own, or where it has none the one that
+    """Return `asked` (rows.Extraction) with a prefix of tables: its own, or where it has none the one that
     is found.
     """
     return asked if asked.table_prefix else replace(asked, table_prefix=find_prefix(ask))
@@ -127,7 +127,7 @@ def moved_words(ask, ticket_ids, *, prefix):
 
     Returns {ticket id: {body, format, first_response, messages, replies}}, {} for a database without the
     table thread_entry_merge, or in which the account may not read it. ask : as `open_sqlite` yields it.
-    ticket_ids : list of int, of which the threads are of type C.
+    ticket_ids : list of int, of tickets whose threads are of type C.
     """
     try:
         threads = {}
@@ -164,7 +164,7 @@ def moved_words(ask, ticket_ids, *, prefix):
 
 
 def origin_of(data):
-    """Return the thread that an entry came from, int, None where nobody says it.
+    """Return the thread that an entry came from, int, None where that is not known.
 
     data : the JSON of its row in thread_entry_merge.
     """
@@ -182,9 +182,8 @@ def plain(value):
 
 
 def with_own_words(page, ask, *, prefix):
-    """Return the `page` (DataFrame) with what merged tickets in it said themselves.
-
-    Nothing is added that the database does not know.
+    """Return the `page` (DataFrame) with what merged tickets in it said themselves, as far as `moved_words`
+    finds it.
     """
     merged = page.index[(page.thread == "C") & page.body.isna()]
     if not len(merged):
@@ -197,13 +196,13 @@ def with_own_words(page, ask, *, prefix):
 
 
 def read_pages(ask, asked, *, after=-1, since=FIRST):
-    """Yield (highest id, rows) page by page: rows of text with columns of `tickets.SCHEMA`, one per ticket.
+    """Yield (highest id, rows) page by page: rows of text with columns of `rows.SCHEMA`, one per ticket.
 
-    They are the tickets with an id above `after` that were not last changed by `since`, and that were not
-    created before the window of `asked` (tickets.Extraction). Memory holds one page; that the next begins
-    after the last id keeps it quick, and lets no ticket slip through when others are deleted meanwhile. The
-    priority hangs on the form of the ticket as the text of a number, `3`, nothing, or in some versions
-    `3,Normal`; the table of priorities says what it is called and how urgent it is.
+    They are the tickets with an id above `after` whose last change is not known to lie at or before `since`,
+    and that were not created before the window of `asked` (rows.Extraction). Memory holds one page. Each page
+    begins after the last id of the one before, which is quick, and loses no ticket when others are deleted
+    meanwhile. The priority stands in the form of the ticket as the text of a number, `3`, as nothing, or in
+    some versions as `3,Normal`; the table of priorities says what it is called and how urgent it is.
     """
     rows = [list(map(plain, row)) for row in ask(priorities_query(asked.table_prefix))[1]]
     priorities = pd.DataFrame(rows, columns=["number", "name", "urgency"], dtype="string").set_index("number")

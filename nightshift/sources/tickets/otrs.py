@@ -1,4 +1,4 @@
-"""Tickets of OTRS and what came of it, Znuny and OTOBO: the table of a search."""
+"""Tickets of OTRS and its forks, Znuny and OTOBO: the table of a search."""
 
 from types import MappingProxyType
 
@@ -8,7 +8,7 @@ from nightshift.sources.tickets.files import DeskExport
 class OtrsCsv(DeskExport):
     """What a search with the output CSV downloads, with its headings in English.
 
-    Subject and sender are those of the last article of the customer. Times are those of the desk's clock.
+    Subject and sender are those of the customer's last article. Times are by the clock of the desk.
     """
 
     label = "tickets of OTRS or Znuny (CSV)"

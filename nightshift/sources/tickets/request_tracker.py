@@ -16,7 +16,7 @@ def names_of(members):
 class RtRest(DeskAnswer):
     """What `/REST/2.0/tickets?query=...&fields=Subject,Status,Created,...` answers.
 
-    A time that is not set is there as the beginning of 1970, which is none.
+    A time that is not set is given as the beginning of 1970, which counts as none.
     """
 
     label = "tickets of Request Tracker (REST 2)"
@@ -34,7 +34,7 @@ class RtRest(DeskAnswer):
     )
 
     def ticket_of(self, record):
-        """Put the first of those who ask in the place of their list."""
+        """Put the first requestor in the place of the list of them."""
         return record | {"Requestor": names_of(record.get("Requestors") or record.get("Requestor"))}
 
 
@@ -56,5 +56,5 @@ class RtTable(DeskExport):
     )
 
     def recognises(self, head):
-        """By its headings, and by what is between them."""
+        """By its headings, and by the tabs between them."""
         return super().recognises(head) and "\t" in head.line

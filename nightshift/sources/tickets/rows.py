@@ -4,7 +4,7 @@ Extraction              the parameters that all readers share, checked, and what
 as_tickets, in_window   from rows of text to raw tickets; which of them a night wants
 ticket_pages            raw tickets of the database of an osTicket, page by page
 write_tickets           the table, page by page
-open_sentence           what a source says of open tickets
+open_sentence           how many tickets are open
 """
 
 import re
@@ -37,15 +37,14 @@ SCHEMA = pa.schema(
         ("label", pa.string()),
     ]
 )
-# what an extraction counts, as status.json names it
-OPTIONAL = {
+OPTIONAL = {  # column: what its absence costs
     "created": "there is no trend and no surge, and too little history for good",
     "first_response": "nobody knows who waited",
     "closed": "how long a ticket takes is not known",
     "address": "departments are not known",
     "body": "topics come from subjects alone",
 }
-COUNTED = [
+COUNTED = [  # what an extraction counts, as status.json names it
     "unreadable",
     "doubled",
     "skipped",
@@ -66,8 +65,9 @@ class Extraction:
     The fields are parameters of 1_extract. day : the last day, UTC. days : tickets created in so many days up
     to the end of `day`; 0 for all. timezone : of times that name none. dates : one of ORDERS. states :
     {state: meaning}. columns : {our name: name in a table}; an empty name says that there is none.
-    table_prefix : of the tables of a database, "" where it is to be found. page_rows, timeout_s,
-    retry_wait_s : of a database. counts : what was counted on the way, by the names of COUNTED.
+    table_prefix : of the tables of a database, "" where it is to be found. page_rows : tickets per answer of
+    a database; timeout_s, retry_wait_s : the longest waits for an answer and between two tries, seconds.
+    counts : what was counted on the way, by the names of COUNTED.
     """
 
     day: str
@@ -87,7 +87,7 @@ class Extraction:
             ZoneInfo(self.timezone)
         except (LookupError, ValueError, OSError):
             raise ValueError(f"timezone {self.timezone!r} is no time zone such as Europe/Berlin") from None
-        # it becomes part of the query, so it has to be a plain name
+        # it becomes part of queries, so it has to be a plain name
         if not re.fullmatch(r"(?:[A-Za-z_][A-Za-z0-9_]*)?", self.table_prefix):
             raise ValueError(f"table_prefix {self.table_prefix!r} is no name such as ost_")
         if self.dates not in ORDERS:
@@ -129,9 +129,9 @@ def asked_of(settings):
 
 
 def as_counts(texts, counts):
-    """Read whole numbers (nullable Series) from a Series of text.
+    """Read whole numbers from 0 to 2**31 - 1 (nullable Series) from a Series of text.
 
-    What is none is missing, and counted as unreadable in `counts`.
+    Any other text is missing, and unless it is empty counted as unreadable in `counts`.
     """
     numbers = pd.to_numeric(texts, errors="coerce").astype("Float64")
     whole = numbers.where((numbers >= 0) & (numbers < 2**31) & (numbers % 1 == 0)).astype("Int64")
@@ -140,7 +140,7 @@ def as_counts(texts, counts):
 
 
 def as_tickets(rows, asked, times=None):
-    """Make raw tickets of `rows`: DataFrame [ticket, SCHEMA], nothing for no row.
+    """Make raw tickets of `rows`: DataFrame [ticket, SCHEMA], empty for no row.
 
     rows : DataFrame of text with some of the columns of SCHEMA; the others are missing, and never guessed.
     asked : Extraction, whose counts grow. times : {column: function that reads it}; other columns of times
@@ -172,14 +172,14 @@ def ticket_pages(ask, asked, *, after=-1, since=FIRST):
 
 
 def in_window(tickets, asked):
-    """Which `tickets` were not created before the window of `asked`, bool (n,); one without time is in it."""
+    """Which `tickets` were not created before the window of `asked`: bool (n,), True without a time."""
     return ~(tickets.created < asked.first) if asked.days else tickets.ticket_id.notna()
 
 
 def write_tickets(pages, path, *, asked, labels):
     """Write the frames `pages` (iterable) as one Parquet file at `path`, atomically; memory holds one page.
 
-    labels : Series of the labels that somebody wrote down, by ticket_id; they go before those of the source.
+    labels : Series of the labels that somebody wrote down, by ticket_id; they override those of the source.
     """
     # the empty table remembers which numbers may be missing
     empty = pa.Table.from_pandas(as_tickets(pd.DataFrame(), asked), SCHEMA, preserve_index=False)
@@ -196,8 +196,8 @@ def look_at(label, tickets, bad_lines=()):
 
 
 def look_at_database(ask, label, asked):
-    """Ask the database of an osTicket for its first page, and for the number of tickets and the ends of their
-    times: a Look.
+    """Ask the database of an osTicket for the first 1,000 tickets of the window, and for the number of all
+    tickets and the ends of their times: a Look.
     """
     _, page = next(ticket_pages(ask, replace(asked, page_rows=1000)), (0, as_tickets(pd.DataFrame(), asked)))
     look = look_at(label, page)

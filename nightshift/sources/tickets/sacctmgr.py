@@ -30,12 +30,10 @@ class SlurmAccounts(LiveSource):
 
 
 def split_row(line, header):
-    """Split one line into its cells, a list as long as `header`.
+    """Split one line into its cells: a list as long as `header`; of another length where it is damaged.
 
-    It is of another length where they are too few, or too many and nobody knows why.
-
-    A bar within a description makes cells too many: these belong to the description, or where none was asked
-    for to the organisation.
+    A bar within a description makes too many cells: these belong to the description, or to the organisation
+    where no description was asked for.
     """
     cells = line.split("|")
     more = len(cells) - len(header)
@@ -47,10 +45,10 @@ def split_row(line, header):
 
 
 def read_accounts(lines, bad):
-    """Read ({user: default account}, {account: department}) from `lines`; users are in small letters.
+    """Read ({user: default account}, {account: department}) from `lines`, one table or several, each with its
+    header; users and departments are in small letters.
 
-    There are one table or several, each with its header.
-    A line that is none of a table is added to the list `bad` as (number, reason). ValueError of one line
+    A line that is no row of a table is added to the list `bad` as (number, reason). ValueError of one line
     where there is no header.
     """
     default_account, department_of, header = {}, {}, []
@@ -83,7 +81,7 @@ def ask_accounts(accounts, *, timeout_s):
     """Read what sacctmgr says: ({user: default account}, {account: department}, bad lines).
 
     accounts : "sacctmgr" to ask it live (each answer within `timeout_s` seconds), a pattern of files with its
-    saved output, or "" to ask nobody. bad lines : (file, line, reason, "") of lines that are none of a table.
+    saved output, or "" to ask nobody. bad lines : (file, line, reason, "") of lines that are no row.
     ValueError of one line where the tables of users and accounts are not both there.
     """
     account_of, department_of, bad_lines = {}, {}, []
@@ -113,7 +111,7 @@ def ask_accounts(accounts, *, timeout_s):
 
 
 def users_table(account_of, department_of, *, school_of):
-    """Return one row per user: DataFrame user, account, department, school of text, "" where nobody says it.
+    """Return one row per user: DataFrame user, account, department, school of text, "" where it is not known.
 
     account_of : {user: default account}. department_of : {account: department}, which is the organisation of
     the account. school_of : {department: school}.

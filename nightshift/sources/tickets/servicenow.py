@@ -39,8 +39,8 @@ class ServiceNowCsv(DeskExport):
 class ServiceNowRest(DeskAnswer):
     """What `/api/now/table/incident` answers, with any `sysparm_display_value`.
 
-    As it is asked by default, states are numbers and times are in UTC; where it is asked for what people see,
-    both are those of the user who asks.
+    By default states are numbers and times are in UTC; with display values states have names in the language,
+    and times are in the time zone, of the user who asks.
     """
 
     label = "incidents of ServiceNow (REST)"
@@ -48,7 +48,9 @@ class ServiceNowRest(DeskAnswer):
     columns = ServiceNowCsv.columns
 
     def ticket_of(self, record):
-        """Take what is shown of each field, else its value; name states, and say of which zone times are."""
+        """Take of each field what is shown, else its value. Where the state is a number, it gets its name and
+        times get their zone, UTC.
+        """
         is_raw = not isinstance(record.get("state"), dict) and str(record.get("state")).isdecimal()
         ticket = {name: shown(value) for name, value in record.items()}
         if is_raw:
@@ -59,8 +61,8 @@ class ServiceNowRest(DeskAnswer):
 
 
 def shown(value):
-    """Return what people see of the value of a field, which may be a text, or an object of several forms of
-    it; None for an empty one.
+    """Return what people see of a field, a text or an object of its display value and its value; None for an
+    empty one.
     """
     if isinstance(value, dict):
         value = value.get("display_value") or value.get("value")

@@ -7,14 +7,14 @@ from nightshift.sources.tickets.rows import asked_of, look_at_database, ticket_p
 
 
 class OsticketFile(TicketFile):
-    """It is asked as a server is, with the same words."""
+    """It is asked the same questions as a server."""
 
     excerpt = staticmethod(whole_file)
     label = "the database of an osTicket (SQLite)"
     is_database = True
 
     def recognises(self, head):
-        """By its first letters."""
+        """By its first bytes."""
         return head.first_bytes == b"SQLite format 3\0"
 
     def extract(self, path, extraction):

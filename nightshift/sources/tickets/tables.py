@@ -66,7 +66,7 @@ FIRST_WORDS = {  # of a state that is none of the above, such as "Waiting for cu
 
 
 def plain_state(word):
-    """Return a state without case and signs: "Pending-Reminder" and "pending reminder" are one."""
+    """Return a state without case and signs: "Pending-Reminder" and "pending reminder" are the same."""
     return " ".join(re.sub(r"[^\w']+|_", " ", str(word).casefold().replace("\u2019", "'")).split())
 
 
@@ -74,16 +74,16 @@ STATES = {
     plain_state(word): meaning
     for meaning, words in {"open": OPEN, "closed": CLOSED, "deleted": DELETED, "merged": MERGED}.items()
     for word in words.split(";")
-} | {"archived": "closed"}
+}
 
 
 def state_meaning(word, more=None):
     """Return what a state of a help desk means: "open", "closed", "deleted", "merged", or "" for unknown.
 
     The words are those of osTicket, Zammad, OTRS, RT, Jira, GLPI, ServiceNow, Zendesk, Freshdesk and Redmine,
-    in seven languages. A state that is none of them goes by its first word ("Closed incomplete"). Numbers
-    mean something else in every desk, so that they are unknown here. more : {state: meaning}, which comes
-    before the table.
+    in seven languages. A state that is none of them goes by its first word ("Closed incomplete"), where that
+    is one of FIRST_WORDS. Numbers mean something else in every desk, so that they are unknown here. more :
+    {plain state: meaning}, which comes before the table.
     """
     if not isinstance(word, str) or not (plain := plain_state(word)):
         return ""
@@ -120,9 +120,9 @@ def words_of(tickets):
 
 
 def meanings_of(tickets, more=None):
-    """Return the meaning of each ticket's state, object (n,), as `state_meaning` gives it.
+    """Return the meaning of each ticket's state (see `words_of`), object (n,), as `state_meaning` gives it.
 
-    It is that of `state`, or where that is missing of `status`. more : {plain state: meaning}.
+    more : {plain state: meaning}.
     """
     words = words_of(tickets)
     meaning = {word: state_meaning(word, more) for word in set(words)}
@@ -130,9 +130,9 @@ def meanings_of(tickets, more=None):
 
 
 def unknown_states(tickets, more=None, most=5):
-    """Say which states nobody knows: one sentence without its full stop, or "" where all are known.
+    """Say which states have no known meaning: one sentence without its full stop, or "" where all have one.
 
-    At most `most` of them are named; words of over 30 characters are not shown.
+    At most `most` of them are named; those of over 30 characters are not shown. more : as in `meanings_of`.
     """
     words = words_of(tickets)
     strange = pd.Series(
@@ -155,9 +155,9 @@ def unknown_states(tickets, more=None, most=5):
 def is_open(meaning, closed):
     """Say whether tickets are open: object (n,) of True, False or None where the source does not say.
 
-    A state beats a date: "open" is open whatever closing date an earlier round has left, and "closed" is
-    closed though nobody knows when. Without a state the closing date decides, if the source has closing dates
-    at all. meaning (n,) as `meanings_of` gives it; closed : Series (n,) of times.
+    A state beats a date: "open" is open even with a closing date from before it was reopened, and any other
+    known state is not open even without a date. Without a known state the closing date decides, if the source
+    has closing dates at all. meaning (n,) as `meanings_of` gives it; closed : Series (n,) of times.
     """
     closed = pd.Series(closed)
     by_date = np.where(closed.notna(), False, True if closed.notna().any() else None)
@@ -280,11 +280,11 @@ def read_json_tickets(text, bad, ticket_of=None):
 
 
 def tell_desks(rows):
-    """Return `rows` with ids that no two desks share, and a sentence about it, "" for nothing to do.
+    """Return `rows` with ids that no two desks share, and a sentence about it, "" where nothing is changed.
 
     rows : DataFrame ticket_id, created, file. Files are of two desks when more of the ids that they share
     name tickets created at different times than at the same time. The ids of the first desk, by the names of
-    the files, stay; those of the others begin with d2-, d3-, ... then.
+    the files, stay; those of the others then begin with d2-, d3-, ...
     """
     one = rows.dropna(subset="created").drop_duplicates(["file", "ticket_id"])[
         ["file", "ticket_id", "created"]
@@ -318,8 +318,8 @@ def newest_rows(rows, measured):
 
     The row that was changed last (`lastupdate`) stays, and of equals the last one.
 
-    The others get `differs`: the names, of the columns `measured`, in which they are not the row that stays;
-    "" for a mere copy.
+    The others get `differs`: the names of those columns of `measured` in which they differ from the row that
+    stays; "" for a mere copy.
     """
     order = rows.sort_values("lastupdate", kind="stable", na_position="first")
     again = order.duplicated("ticket_id", keep="last")

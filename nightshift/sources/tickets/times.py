@@ -1,7 +1,7 @@
-"""Times of help desks: the zone of a server, day and month, examples that say nothing of people.
+"""Times of help desks: the zone of a server, which of day and month comes first, examples without words.
 
 ticket_times, time_reader    a column in UTC; all columns of one file
-is_time_column, shown_value  whether a column holds times; an example that shows no word of a person
+is_time_column, shown_value  whether a column holds times; an example that shows nobody's words
 """
 
 import re
@@ -28,8 +28,9 @@ def ticket_times(texts, timezone, counts, order=None):
     two digits.
 
     A time that names no zone is of `timezone`; in the hour that autumn shows twice it is the first, in the
-    one that spring leaves out the end of the gap. counts : a Counter, which gets "doubled", "skipped" and
-    "unreadable". `0000-00-00`, `0`, `-` and the like say that nothing happened.
+    one that spring leaves out the end of the gap. counts : a Counter, to whose "doubled", "skipped" and
+    "unreadable" such times are added. order : "day first" or "month first"; None reads only dates that are
+    the same in both. `0000-00-00`, `0`, `-` and the like say that nothing happened.
     """
 
     def clock(local, zone):
@@ -43,9 +44,9 @@ def ticket_times(texts, timezone, counts, order=None):
 
 
 def shown_value(text):
-    """Return `text` for a message: a date as it is, of anything else the form alone.
+    """Return `text` for a message, quoted and cut to 40 characters: a date or a number as it is.
 
-    That is letters as x and digits as 9, since it may be a person's words.
+    Of anything else, which may be a person's words, only the form is shown: letters as x and digits as 9.
     """
     text = " ".join(str(text).split())[:40]
     words = re.findall(r"[^\W\d_]+", text)
@@ -58,13 +59,13 @@ def shown_value(text):
 
 
 def is_time_column(name, values):
-    """Say whether all of the `values` (iterable of str, some of them enough) are times.
+    """Say whether all of the `values` (iterable of str; a sample is enough) are times.
 
-    Mere numbers count where the `name` of the column speaks of a time, too.
+    Where all are digits and dots (1769853600, 31.01.2026), the `name` of the column must speak of a time.
     """
     values = pd.Series(list(values), dtype="string").str.strip()
     values = values[~is_missing(values)]
-    # most columns hold words, of which the first says so
+    # most columns hold words, and their first value settles it
     if values.empty or not all(re.search(r"\d", value) for value in values):
         return False
     rest = values
@@ -85,8 +86,8 @@ def time_reader(rows, names, timezone, counts, order="auto"):
     """Return {our name: function of a text column that gives UTC times} for the time columns of one file.
 
     rows : DataFrame of text with some of our time columns; names : {our name: the file's name}. ValueError of
-    one line, with column and example: dates of which nobody can tell day and month, or a column in which no
-    time at all can be read.
+    one line, with column and example, for dates of which nobody can tell day and month; and from a function
+    for a column in which no time at all can be read.
     """
     values = {ours: rows[ours].dropna().astype(str).str.strip() for ours in names if ours in rows}
     if order == "auto":
