@@ -472,6 +472,7 @@ def test_a_clock_that_was_never_set_is_told_from_what_is_no_time():
 def test_names_that_are_numbers_are_whole_where_the_numbers_are():
     assert cells.names_of(column(12.0, 1.5, None)).tolist() == ["12", "1.5", None]
     assert cells.names_of(column(" n1 ", "", None)).tolist() == ["n1", None, None]
+    assert cells.names_of(column(12.0, np.nan)).tolist() == ["12", None], "no job is none called nan"
 
 
 @pytest.mark.parametrize(

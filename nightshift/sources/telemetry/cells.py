@@ -64,6 +64,7 @@ def names_of(column):
     there is none; 12.0 is 12.
     """
     if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
         whole = pc.cast(column, pa.int64(), safe=False)
         column = pc.if_else(
             pc.equal(whole.cast(pa.float64()), column), whole.cast(pa.string()), column.cast(pa.string())
