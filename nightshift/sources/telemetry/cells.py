@@ -17,9 +17,9 @@ SENTINELS = np.array(
     + [2.0**31 - 1, 2.0**32 - 1, -(2.0**31)]
 )
 LARGE = SENTINELS.min(where=SENTINELS > 0, initial=np.inf)
-LARGEST_COUNT = (
-    2.0**63 - 2**12
-)  # of 64 bits, the largest and DCGM's blanks lie above, and so does what stands for "without limit"
+# the largest numbers of 64 bits, DCGM's blanks among them, and those for "without limit" lie above
+LARGEST_COUNT = 2.0**63 - 2**12
+LARGEST_BESIDE = 10  # what a metric must reach for its -1 to stand for no value
 LARGEST_SIZE = 2.0**50  # memory of a node, in bytes or kB: 1 PB, or more
 SIZE = re.compile(r"mem|swap|buffers|cached|slab|anonpages|active|dirty|writeback|mapped", re.I)
 ONE_NUMBER = r"\s*[-+]?[\d.]+(?:[eE][-+]?\d+)?\s*"
@@ -118,7 +118,7 @@ def is_blank(values, name=""):
             | ((values >= LARGEST_SIZE) & bool(SIZE.search(name)))
         )
     negative = values < 0
-    if negative.any() and (values[negative] == -1).all() and np.nanmax(values) >= 10:
+    if negative.any() and (values[negative] == -1).all() and np.nanmax(values) >= LARGEST_BESIDE:
         blank |= negative
     return blank
 

@@ -9,13 +9,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from nightshift.sources.telemetry.cells import LARGE, finite_numbers, is_blank
+from nightshift.sources.telemetry.cells import LARGE, LARGEST_BESIDE, finite_numbers, is_blank
 from nightshift.sources.telemetry.long_rows import LongRows, begins, turned
 from nightshift.sources.telemetry.node_days import part_schema, write_part
 from nightshift.sources.telemetry.parts import NO_ROW, add_sampler, note, place
 from nightshift.sources.times import DAY_US
-
-LARGEST_BESIDE = 10  # what a metric must reach for its -1 to stand for no value
 
 
 def write_long(extraction, pages, *, layout, where, how=""):
