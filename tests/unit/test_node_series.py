@@ -494,6 +494,14 @@ def test_rows_of_json_of_every_page_and_shape_are_kept(extraction, tmp_path, mon
     assert found.load.fillna(found.free).tolist() == [0, 1, 2, 3]
 
 
+def test_rows_of_json_without_what_the_user_names_are_one_line(extraction, tmp_path):
+    (tmp_path / "a.jsonl").write_text(f'{{"t": {T0}, "n": "n1", "load": 1}}\n{{"t": {T0}, "beat": 1}}\n')
+    with pytest.raises(ValueError, match=r"^it has no column 'n', but t, beat$"):
+        json_rows.JsonRows({"timestamp": "t", "node_id": "n"}).extract(str(tmp_path / "a.jsonl"), extraction)
+    with pytest.raises(ValueError, match=r"^a row lacks a time or a node, and has ts, load: name both"):
+        json_rows.layout_of(["ts", "load"])
+
+
 @pytest.mark.parametrize(
     ("names", "is_row"), [(["ts", "node"], True), (["ts", "load"], False), (["node", "load"], False), (["time", "host", "dsnames"], False)]
 )

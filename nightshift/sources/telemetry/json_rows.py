@@ -52,10 +52,10 @@ class JsonRows(NodeFile):
                 self.extract_rows(extraction, rows, names=names, where=where, path=path)
 
     def extract_rows(self, extraction, rows, *, names, where, path):
-        """Add rows, dicts with the same `names`; LayoutError of one line where no name is that of a time or
-        of a node.
+        """Add rows, dicts with the same `names`; ValueError of one line where none of these is a time or a
+        node, or where one that the user names is missing.
         """
-        layout = dict(self.columns) or layout_of(names)
+        layout = tables.named_layout(names, self.columns) if self.columns else layout_of(names)
         used = {*layout.values(), *(() if self.columns else NO_METRICS)}
         metric_names = {name: name for name in names if name not in used}
         sampler = sampler_of(path) if OF_LDMS & set(names) else extraction.sampler
@@ -87,10 +87,11 @@ def is_row(names):
 
 
 def layout_of(names):
-    """{role: column} of rows with these names; ValueError of one line where a time or a node lacks."""
+    """{role: column} of rows with these names; ValueError of one line where a time or a node is missing."""
     if not is_row(names):
         raise ValueError(
-            f"a row has no time and no node, but {names_in_words(names)}: name them by the parameter columns"
+            f"a row lacks a time or a node, and has {names_in_words(names)}: name both by the parameter "
+            "columns"
         )
     layout = {"timestamp": next(name for name in TIMES if name in names)}
     layout["node_id"] = next(name for name in NODES if name in names)
