@@ -651,6 +651,8 @@ def test_a_monitor_repeats_its_header_and_may_change_it(tmp_path, monkeypatch):
     pages = [(names[-1], [one[names[-1]] for one in rows]) for names, rows in nvidia_smi.rows_of_monitor(path, bad)]
     assert pages == [("pwr", ["1", "2"]), ("pwr", ["3"]), ("sm", ["9"])]
     assert bad == [(path, 8, "1 columns, not 4", "broken\n")]
+    path = lines(tmp_path / "once.txt", header[0], *(row.format(n) for n in range(5)))
+    assert [len(rows) for _, rows in nvidia_smi.rows_of_monitor(path, bad)] == [2, 2, 1], "whether the header is repeated or not"
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,7 @@ class SmiMonitor(NodeFile):
 
 
 def rows_of_monitor(path, bad_lines):
-    """Yield (names, rows) of the lines of a monitor, PAGE_ROWS with the same names at most; a line of another
+    """Yield (names, rows) of the lines of a monitor, at most PAGE_ROWS with the same names; a line of another
     length becomes a bad one.
     """
     rows, names = [], []
@@ -157,7 +157,7 @@ def rows_of_monitor(path, bad_lines):
             cells = line.lstrip(" #").split()
             if line.lstrip().startswith("#"):
                 other = "gpu" in cells and cells != names
-                if (other and rows) or len(rows) >= PAGE_ROWS:
+                if other and rows:
                     yield names, rows
                     rows = []
                 names = cells if other else names
@@ -165,5 +165,8 @@ def rows_of_monitor(path, bad_lines):
                 bad_lines.append((path, number, f"{len(cells)} columns, not {len(names)}", line[:500]))
             elif cells:
                 rows.append(dict(zip(names, cells, strict=True)))
+                if len(rows) == PAGE_ROWS:
+                    yield names, rows
+                    rows = []
     if rows:
         yield names, rows
