@@ -146,7 +146,6 @@ def csv_pages(path, header, bad_lines):
     number, names = header
     # a header of another length than the rows would leave every row out as bad
     with open_bytes(path) as lines:
-        lines.readline() if number == 0 else None
         first = lines.readline().decode(errors="replace")
     if number < 0 and first and len(next(csv.reader([first]))) != len(names):
         raise ValueError(
