@@ -65,6 +65,8 @@ def test_odd_values_are_named_where_there_are_any():
     assert "The series of 2 GPU exporters" in nameless
     assert "as on 10.0.0.1, 10.0.0.2, and" in nameless
     assert oddities(extraction(), set(), node_label="instance") == []
+    [single] = oddities(extraction(nameless_gpus={"10.0.0.1"}), set(), node_label="instance")
+    assert single.startswith("The series of 1 GPU exporter have no label")
     four = dict(list(blanks.items())[:1] + list(blanks.items())[2:5])
     assert oddities(extraction(measured=measured, blanks=four), set(), node_label="i")[0].endswith("a::x, c0::x, c1::x, c2::x.")
 
@@ -73,7 +75,7 @@ def test_settings_that_fit_nothing_are_named():
     labels, measured = pd.DataFrame({"anomaly": ["memleak", "none"]}), {"load::x": (3, 9), "temperature::x": (0, 9)}
     names = {"1": "memleak", "2": "membw"}
     lines = vain_settings(names, labels, metrics={"load::prometheus": "up", "temperature::x": "t"}, measured=measured)
-    assert lines == ["anomaly_names fits no value '2' in a column of anomalies.", "metrics: no node has a value of temperature::x."]
+    assert lines == ["No column of anomalies holds '2' of anomaly_names.", "metrics: no node has a value of temperature::x."]
     assert vain_settings({"1": "memleak"}, labels, metrics={"load::x": "up"}, measured=measured) == []
 
 
@@ -119,7 +121,7 @@ def test_a_file_of_labels_says_what_it_can_and_names_what_it_lacks():
 def test_of_many_that_fit_nothing_the_first_are_named():
     labels, names = pd.DataFrame({"anomaly": ["none"]}), {str(n): f"a{n}" for n in range(4)}
     lines = vain_settings(names, labels, metrics={f"m{n}": "up" for n in range(5)}, measured={})
-    assert lines == ["anomaly_names fits no value '0', '1', '2' in a column of anomalies.", "metrics: no node has a value of m0, m1, m2, m3."]
+    assert lines == ["No column of anomalies holds '0', '1', '2' of anomaly_names.", "metrics: no node has a value of m0, m1, m2, m3."]
     [nameless] = oddities(extraction(nameless_gpus={f"10.0.0.{n}" for n in range(4)}), set(), node_label="instance")
     assert "The series of 4 GPU exporters" in nameless
     assert "as on 10.0.0.0, 10.0.0.1, 10.0.0.2, and" in nameless

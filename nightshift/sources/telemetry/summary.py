@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from nightshift.sources.prometheus import scraped_twice_sentence
 from nightshift.sources.telemetry.dcgm import HOSTS
+from nightshift.wording import plural
 
 
 def summarise_rows(seen):
@@ -89,9 +90,9 @@ def oddities(extraction, nodes, *, node_label):
         sentences.append(scraped_twice_sentence(extraction.asked_twice))
     if strange := sorted(extraction.nameless_gpus - nodes):
         sentences.append(
-            f"The series of {len(strange)} GPU exporters have no label {' or '.join(HOSTS)}: their GPUs are "
-            f"called after the label {node_label}, as on {', '.join(strange[:3])}, and no node of that "
-            "name is known."
+            f"The series of {plural(len(strange), 'GPU exporter')} have no label {' or '.join(HOSTS)}: their "
+            f"GPUs are called after the label {node_label}, as on {', '.join(strange[:3])}, and no node of "
+            "that name is known."
         )
     return sentences
 
@@ -105,7 +106,7 @@ def vain_settings(label_names, labels, *, metrics, measured):
     sentences = []
     if vain := [name for name in label_names if not (label_names[name] == labels.anomaly).any()]:
         names = ", ".join(map(repr, vain[:3]))
-        sentences.append(f"anomaly_names fits no value {names} in a column of anomalies.")
+        sentences.append(f"No column of anomalies holds {names} of anomaly_names.")
     valued = {name.partition("::")[0] for name, (have, _) in measured.items() if have}
     if without := [name for name in metrics if name.partition("::")[0] not in valued]:
         sentences.append(f"metrics: no node has a value of {', '.join(without[:4])}.")
