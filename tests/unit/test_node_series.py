@@ -494,6 +494,14 @@ def test_rows_of_json_of_every_page_and_shape_are_kept(extraction, tmp_path, mon
     assert found.load.fillna(found.free).tolist() == [0, 1, 2, 3]
 
 
+def test_times_and_values_of_gpus_are_checked_as_those_of_nodes_are(extraction):
+    labels, server = {"__name__": "DCGM_FI_DEV_GPU_UTIL", "Hostname": "g1", "gpu": "0"}, Exposition({}, "instance", "")
+    extract_series(extraction, [(labels, np.array([T0]), np.array([np.inf]))], where="here", sampler="x", server=server)
+    assert extraction.counts["unreadable"] == 1
+    with pytest.raises(ValueError, match=r"^1 of 1 times cannot be read or lie before 1990, such as -5"):
+        extract_series(extraction, [(labels, np.array([-5.0]), np.array([1.0]))], where="here", sampler="x", server=server)
+
+
 def test_rows_of_json_without_what_the_user_names_are_one_line(extraction, tmp_path):
     (tmp_path / "a.jsonl").write_text(f'{{"t": {T0}, "n": "n1", "load": 1}}\n{{"t": {T0}, "beat": 1}}\n')
     with pytest.raises(ValueError, match=r"^it has no column 'n', but t, beat$"):

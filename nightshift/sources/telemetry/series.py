@@ -71,8 +71,8 @@ def extract_series(extraction, series, *, where, sampler, server):
 
     series : iterable of (labels, times in s since 1970, values), "__name__" among the labels; a series may
     come in several pieces. server : names the labels, `node_label` and `job_label`. Buckets of histograms,
-    the loopback interface and other metrics of GPUs are left out. ValueError where there is none, or one
-    names no node.
+    the loopback interface and other metrics of GPUs are left out. ValueError where there is none, one names
+    no node, or most times cannot be read.
     """
     folder, left_out = extraction.folder, set()
     nodes = SeriesRows(folder / "series", partial(series_of_node, server=server))
@@ -91,7 +91,8 @@ def extract_series(extraction, series, *, where, sampler, server):
         raise ValueError("it holds no series: ask for a range of time in which there are values")
     extraction.left_out.update(why for why, _ in left_out)
     nodes.check_times()
-    extraction.counts["unreadable"] += nodes.n_infinite
+    gpus.check_times()
+    extraction.counts["unreadable"] += nodes.n_infinite + gpus.n_infinite
     if nodes.n_timed:
         extraction.reaches(*(pd.Timestamp(int(us), unit="us", tz="UTC") for us in (nodes.first, nodes.last)))
     write_series(extraction, nodes, where=where, sampler=sampler)
