@@ -1,4 +1,4 @@
-"""What producers of node metrics write in forms that are not read, and the form of theirs that is."""
+"""Forms that are not read, of producers of node metrics, and what to write or record instead."""
 
 import re
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from nightshift.sources.files import LayoutError
 from nightshift.sources.telemetry.opening import HDF, PARQUET, NodeFile
 
 SADF = "print it with sadf -d FILE -- -A, or with sadf -j"
-SYSSTAT = (b"\x96\xd5", b"\xd5\x96")  # its magic number, of machines of either order of bytes
+SYSSTAT = (b"\x96\xd5", b"\xd5\x96")  # its magic number, in either order of bytes
 TEXTS = (  # what the first line is, what wrote it, what to do
     (r"Linux \S+ \(.+\)\s+\S+\s+_\S+_\s+\(\d+ CPU\)", "sar's table for people", SADF),
     (r"\S+\t-?\d+\t\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?: UTC)?\t", "the output of sadf -p", SADF),
@@ -26,7 +26,7 @@ TEXTS = (  # what the first line is, what wrote it, what to do
 
 
 def advice_on(head):
-    """What the file with this beginning, a Head, is, and what to do: (what, advice); None for another one."""
+    """What the file with this beginning, a Head, is, and what to do: (what, advice); None for any other."""
     if head.first_bytes[:2] in SYSSTAT:
         return "a data file of sysstat", SADF
     if head.suffix in (*PARQUET, *HDF):
@@ -37,7 +37,7 @@ def advice_on(head):
 
 @dataclass
 class OtherForm(NodeFile):
-    """A form that is not read, of a producer of which another one is."""
+    """A form that is not read, of a producer of metrics."""
 
     label = "another form of a known producer"
 

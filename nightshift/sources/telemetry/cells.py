@@ -48,8 +48,8 @@ def times_of(column):
 
 
 def counts_of(column):
-    """An Arrow column of text as float64 where every cell is one number, by Arrow, so that times of text
-    take a fifth of the time; any other column as it is.
+    """An Arrow column of text as float64 where every cell is one number, so that times written as counts are
+    read in a fifth of the time; any other column as it is.
     """
     if column.null_count or not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         return column
@@ -60,8 +60,8 @@ def counts_of(column):
 
 
 def names_of(column):
-    """Read the names (Series of objects) in an Arrow column: text without the blanks around it, None where
-    there is none; 12.0 is 12.
+    """Read the names (Series of objects) in an Arrow column: text without the blanks around it, None for
+    empty cells and NaN; 12.0 is 12.
     """
     if pa.types.is_floating(column.type):
         column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
@@ -78,8 +78,8 @@ def numbers_of(column, name=""):
     cells that stand for no value).
 
     Both kinds of cell become null; empty cells and NaN are null and not counted. What stands for no value:
-    SENTINELS, what no counter of 63 bits can be, -1 in a metric that is never negative otherwise, and more
-    memory than a node can have (by the metric's `name`).
+    SENTINELS, what no counter of 63 bits can be, -1 in a column that is never negative otherwise and reaches
+    LARGEST_BESIDE, and more memory than a node can have (by the metric's `name`).
     """
     values, unreadable = finite_numbers(column)
     blank = is_blank(np.asarray(values.to_numpy() if len(values) else [], float), name)
@@ -108,7 +108,9 @@ def finite_numbers(column):
 
 
 def is_blank(values, name=""):
-    """Which of the `values` (float (n,), NaN where there is none) stand for no value: bool (n,)."""
+    """Which of the `values` (float (n,), NaN where there is none) stand for no value, as `numbers_of` says:
+    bool (n,).
+    """
     large = np.abs(values) >= LARGE
     blank = np.zeros(len(values), bool)
     if large.any():
@@ -130,9 +132,9 @@ def split_arrays(pages, whole=()):
     """Give (pages, names of their columns) with cells such as 1:2:3 as columns NAME.0, NAME.1, NAME.2; the
     first page tells how many.
 
-    pages : iterable of (number of the first row, Arrow table). whole : columns that hold no metric, such as
-    times. An element that a later page has beyond these stays unreadable in the last column, so that it is
-    counted.
+    pages : iterable of (number of the first row, Arrow table); without any, the names are None. whole :
+    columns that hold no metric, such as times. Elements that a later page has beyond these make the last
+    column unreadable there, so that they are counted.
     """
     pages = iter(pages)
     first = next(pages, None)
@@ -183,14 +185,14 @@ def refuse_decimal_commas(name, column):
 def odd_cells(column):
     """The different cells of an Arrow column of text that are neither empty nor written as one number."""
     cells = pc.unique(column)
-    # most are numbers, and none becomes an object of Python
+    # most are numbers: Arrow drops them, and none becomes an object of Python
     cells = cells.filter(pc.invert(pc.match_substring_regex(cells, f"^{ONE_NUMBER}$")))
-    # whose digits and blanks are those of all scripts
+    # here \d and \s stand for digits and blanks of all scripts, in Arrow for those of ASCII
     return [cell for cell in cells.to_pylist() if cell and not re.fullmatch(ONE_NUMBER, cell)]
 
 
 def as_lists(column):
-    """The elements of each cell as lists of text."""
+    """The elements of each cell of an Arrow column: a list of lists of text."""
     if (
         pa.types.is_list(column.type)
         or pa.types.is_large_list(column.type)
@@ -204,8 +206,8 @@ def as_lists(column):
 
 
 def array_width(column):
-    """Most elements in a cell of an Arrow column, where all cells are arrays of numbers or single numbers;
-    else 1.
+    """The largest number of elements in a cell of an Arrow column, where all cells are arrays of numbers or
+    single numbers; else 1.
     """
     if (
         pa.types.is_list(column.type)

@@ -63,8 +63,7 @@ SERIES = {  # {metric: (quantity, factor, rank)}; AMD's exporter can be told to 
     for rank, (name, factor) in enumerate(names.items())
     for prefix in (("", "amd_") if name.startswith("gpu_") else ("",))
 }
-# 10 TB
-LIMITS = {
+LIMITS = {  # what a GPU can have; memory up to 10 TiB
     "utilisation_pct": (0, 100),
     "memory_used_mib": (0, 10 * 2**20),
     "memory_free_mib": (0, 10 * 2**20),
@@ -76,8 +75,8 @@ LIMITS = {
 
 
 def is_gpu_table(names):
-    """Whether a table with the columns `names` is one of a GPU exporter: it has a metric of DCGM, or a
-    host and a GPU.
+    """Whether a table with the columns `names` is one of a GPU exporter: it has a metric of NUMBERS, or a
+    time, a GPU and one of HOSTS.
     """
     return bool(set(NUMBERS.values()) & set(names)) or (
         {"timestamp", "gpu"} <= set(names) and bool({*HOSTS} & set(names))
@@ -85,8 +84,8 @@ def is_gpu_table(names):
 
 
 def layout_of_gpus(names):
-    """{what: column} of a table of a GPU exporter, job and user where there are such; ValueError of one
-    line names the columns that lack.
+    """{what: column} of a table of a GPU exporter, of what it has; ValueError of one line names the columns
+    of time, host or GPU that are missing.
     """
     layout = {what: next((name for name in named if name in names), None) for what, named in COLUMNS.items()}
     if lacking := [
@@ -104,8 +103,8 @@ def layout_of_gpus(names):
 
 
 def possible(values, what):
-    """The `values` (Series) of one quantity of LIMITS, missing where no GPU can have them; DCGM's blanks
-    lie beyond all limits.
+    """The `values` (Series) of one quantity of LIMITS, missing where no GPU can have them or they stand for
+    no value, as in `is_blank`.
     """
     low, high = LIMITS[what]
     numbers = pd.to_numeric(values, errors="coerce").astype(float)
@@ -113,8 +112,8 @@ def possible(values, what):
 
 
 def blank_impossible(gpus):
-    """(the table `gpus` with impossible values missing, {quantity: number of them}); memory that is more
-    used than there is, is missing too.
+    """(the table `gpus` with impossible values missing, {quantity: number of them}); where more memory is
+    used than there is, both are missing.
     """
     gpus, counts = gpus.copy(), {}
     for what in [name for name in LIMITS if name in gpus]:
@@ -149,8 +148,8 @@ def selector(metric):
 
 
 def queries():
-    """{quantity: PromQL} of NUMBERS, from whichever exporter there is; what is free is what of the total is
-    not used, where an exporter gives the total.
+    """{quantity: PromQL} of NUMBERS, from whichever exporter there is; where one gives the total memory, what
+    is free is the total less what is used.
     """
     terms = {
         quantity: [

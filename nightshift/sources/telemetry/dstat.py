@@ -1,5 +1,5 @@
-"""The CSV of dool, and of dstat before it: a few lines about the host, two lines of names, then a row each
-time.
+"""The CSV of dool, and of dstat before it: a few lines about the host, two lines of names, then a row for
+each moment.
 
     "dool 1.3.8 CSV output"
     "Host:","nid00001",,,,"User:","root"
@@ -28,8 +28,8 @@ PAGE_ROWS = 2**15
 
 
 def names_of_columns(groups, names):
-    """Name the columns by both lines of names: the group, which stands above its first column, and its part;
-    the time stays `epoch`.
+    """Name the columns by both lines of names: the group, which stands above its first column only, and the
+    part; the time stays `epoch`.
     """
     filled = itertools.accumulate(groups, lambda last, group: group or last)
     words = (
@@ -40,7 +40,7 @@ def names_of_columns(groups, names):
 
 def read_dstat(path, bad_lines):
     """(names of the columns, pages) of one file, as `read_csv_pages` gives them, with the host as a column;
-    LayoutError where it says no host or no time.
+    LayoutError where it names no host or no time.
 
     Rows of another width are added to the list `bad_lines`.
     """

@@ -25,8 +25,8 @@ def extract_nodes(extraction, pages, *, layout, metric_names, where, path):
 
     Rows of one node and moment that differ are records of their own, one per interface, process or disk: a
     column of text, or an index, tells them apart, and each becomes a metric of its own, rx_bytes.hsn0. Of
-    very many, processes say, the sum is kept. ValueError where no column tells them apart, or none holds
-    numbers.
+    very many, such as processes, the sum is kept. ValueError as of `find_instances`, and where no column
+    holds numbers.
     """
     pages, names = cells.split_arrays(pages, whole={*layout.values()} - {layout.get("value")})
     metric_names = tables.split_metrics(metric_names, names or [])

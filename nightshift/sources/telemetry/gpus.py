@@ -18,6 +18,6 @@ class GpuTable(NodeFile):
         return not self.columns and dcgm.is_gpu_table(self.names_of(head))
 
     def extract(self, path, extraction):
-        """Add one table; ValueError of one line names the columns that lack."""
+        """Add one table; errors are those of `layout_of_gpus` and `write_gpus`."""
         names, pages = open_table(path, extraction.bad_lines)
         write_gpus(extraction, pages, layout=dcgm.layout_of_gpus(names), where=path)

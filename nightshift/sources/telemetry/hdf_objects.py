@@ -1,7 +1,7 @@
 """Python objects in HDF5 files: those of numbers, texts and times are read, any other is refused.
 
-pandas and PyTables keep zones of time, frequencies and columns of mixed values by pickle, which calls
-whatever a file names.
+pandas and PyTables keep time zones, frequencies and columns of mixed values by pickle, which calls whatever
+a file names.
 """
 
 import io
@@ -49,7 +49,7 @@ class Objects(pickle.Unpickler):
 
 
 def part_of_zone(owner, name):
-    """Return how Python names the function that makes a zone of time again; RefusedError for another part."""
+    """Return ZoneInfo's function that restores a time zone; RefusedError for any other part of an object."""
     if owner is not ZoneInfo or name != "_unpickle":
         raise RefusedError(f"getattr of {name}")
     return getattr(owner, name)
@@ -61,7 +61,7 @@ def loads(content, **how):
 
 
 def guard():
-    """Let PyTables read no other objects, in this process from now on."""
+    """Let PyTables read objects by `loads` alone, in this process from now on."""
     # importing it takes a third of a second, and only files of HDF5 need it
     import tables.atom
     import tables.attributeset

@@ -100,14 +100,14 @@ def layout_of(names):
 
 
 def sampler_of(path):
-    """The sampler that the name of a file gives, as for stores: meminfo of meminfo.2026-01-31.jsonl.gz."""
+    """The sampler that the name of a file gives: meminfo of meminfo.2026-01-31.jsonl.gz."""
     return re.sub(
         r"(\.jsonl?|\.ndjson|\.parquet|\.gz|[._-]?\d{4}-?\d\d-?\d\d|[._-]\d{9,})+$", "", Path(path).name
     )
 
 
 def column_of(rows, name, layout):
-    """One column of rows as text: lists as JSON, and what stands for no job as none."""
+    """One column of rows as text, an Arrow array: lists as JSON, null where a job is one of NO_JOB."""
     cells = [as_text(row[name]) for row in rows]
     if layout.get("job_id") == name:
         cells = [None if cell in tables.NO_JOB else cell for cell in cells]

@@ -19,7 +19,7 @@ class LabelTable(NodeFile):
         return not self.columns and bool({"anomaly", "anom"} & names) and not {"timestamp", "#Time"} & names
 
     def extract(self, path, extraction):
-        """Add the labels of one file; ValueError of one line names the columns that lack."""
+        """Add the labels of one file; ValueError of one line where columns are missing."""
         extraction.labels.append(read_labels(*open_table(path, extraction.bad_lines)))
 
 

@@ -17,7 +17,7 @@ def read_labels(names, pages):
 
     names : of its columns; pages : (number of the first row, Arrow table) each. A label says of a job on a
     node which application it ran with which input, and which anomaly was put beside it; `none` is healthy. It
-    may name a stretch of the run by start and end. ValueError of one line names the columns that lack.
+    may name a stretch of the run by start and end. ValueError of one line where columns are missing.
     """
     short = {name: SHORT[name] for name in SHORT if name in names and SHORT[name] not in names}
     names = [short.get(name, name) for name in names]
@@ -35,7 +35,8 @@ def read_labels(names, pages):
 def stretches(rows):
     """Cut rows with the columns ROLES into labels of stretches of equal values, per node and job.
 
-    A stretch ends where the next one begins, and the last one a sampling step after its last row.
+    A stretch ends where the next one begins, and the last one of a job and node a sampling step after its
+    last row: its mean step, or 1 s for a single row. Stretches without an anomaly give no label.
     """
     rows = rows.sort_values(["node_id", "job_id", "timestamp"], kind="stable", na_position="first")
     texts = rows[LABEL_COLUMNS].fillna("")

@@ -38,7 +38,7 @@ class LdmsParquet(NodeFile):
 
 
 def without_no_job(pages, column):
-    """Pages whose `column` of jobs, None where there is none, is empty where it stands for no job."""
+    """Pages whose `column` of jobs is null where it is one of NO_JOB; as they are where `column` is None."""
     for first_row, page in pages:
         if column is not None:
             jobs = page[column].cast(pa.string())

@@ -40,8 +40,8 @@ UNIT = r"\s*(%|MiB|W|C|MHz)\s*$"
 
 
 def host_of_file(names, path):
-    """(column of the host among `names` or None, name that a folder gives or None); ValueError of one line
-    where neither is there.
+    """(column of the host among `names` or None, host that a folder of the path names or None); ValueError of
+    one line where neither is there.
     """
     column = next((name for name in names if name.lower() in HOST_FOLDERS), None)
     named = next((value for name, value in partitions_of(path).items() if name in HOST_FOLDERS), None)
@@ -52,7 +52,9 @@ def host_of_file(names, path):
 
 @dataclass
 class SmiQuery(NodeFile):
-    """A table of `nvidia-smi --query-gpu=timestamp,index,... --format=csv`, of one node each."""
+    """A table of `nvidia-smi --query-gpu=timestamp,index,... --format=csv`; a column or a folder names its
+    node.
+    """
 
     label = "a table of nvidia-smi"
     excerpt = staticmethod(excerpt_of_text)
@@ -111,7 +113,7 @@ def readable(page, found, *, host=None):
 
 @dataclass
 class SmiMonitor(NodeFile):
-    """The lines of `nvidia-smi dmon -o DT`, of one node each, whose header is repeated."""
+    """The lines of `nvidia-smi dmon -o DT`, whose header is repeated; a folder names their node."""
 
     label = "lines of nvidia-smi dmon"
     excerpt = staticmethod(excerpt_of_text)

@@ -93,10 +93,12 @@ def hdf_rows(path, start, stop):
 
 
 def open_table(path, bad_lines):
-    """Open a file of any kind by its name: (names of the columns, pages), with what its folders say.
+    """Open a table of any kind, told by its name: (names of the columns, pages), those of its folders
+    included.
 
-    CSV may be separated by commas, semicolons or tabs and may be packed; a line with too few or too many
+    CSV may be separated by commas, semicolons or tabs and may be a .gz; a line with too few or too many
     columns is added to `bad_lines`. A folder of the path that says `metric=cpu_idle` is a column of the file.
+    Errors are those of `read_hdf` and `check_names`.
     """
     kind = Path(path).suffix.lower()
     if kind in PARQUET:
@@ -148,7 +150,7 @@ class NodeFile(FileSource):
         add_source(extraction, one, digest_of(path), made_of=made_of)
 
     def made_of(self, path, extraction):
-        """Return what is extracted from the file `path` follows from, but for the window: JSON."""
+        """Return, as JSON, what the rows of the file `path` follow from besides the window."""
         return {
             "kind": type(self).__name__,
             "files": [state_of_file(one) for one in (path, *self.files_beside(path))],
@@ -157,9 +159,7 @@ class NodeFile(FileSource):
         }
 
     def files_beside(self, path):
-        """Return the paths of files that say what the file `path` is: the header of a store, which makes one
-        of a table.
-        """
+        """Return the paths of files that say what the file `path` is: a header beside it makes it a store."""
         binary = Path(path).suffix.lower() in (*PARQUET, *HDF)
         return [] if binary else [one for one in [ldms.header_beside(path)] if one]
 

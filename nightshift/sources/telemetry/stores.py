@@ -22,8 +22,8 @@ class LdmsStore(NodeFile):
         return not binary and not self.columns and not ldms.is_beside(head.path) and ldms.is_store(head.path)
 
     def extract(self, path, extraction):
-        """Add one store; its metrics are called after its sampler, which is the name of the
-        file.
+        """Add one store; its metrics are called after its sampler, which the name of the file gives. Errors
+        are those of `read_store`, `layout_of_store` and `extract_nodes`.
         """
         sampler = re.sub(r"(\.csv|\.gz|\.txt|[._-]?\d{4}-?\d\d-?\d\d|[._-]\d{9,})+$", "", Path(path).name)
         for names, pages, where in ldms.read_store(path, extraction.bad_lines):

@@ -1,4 +1,4 @@
-"""What an extraction of node metrics brought: how new and how whole it is, labels that fit nothing, odd
+"""What an extraction of node metrics brought: how new and how complete it is, labels that match nothing, odd
 values, samplers, days without rows.
 """
 
@@ -118,7 +118,7 @@ def sampler_table(measured):
     value; Series of the names of these metrics).
 
     measured : {metric: (number of its values, rows)}. An empty cell is a gap in the source, or a metric that
-    some of the nodes do not have.
+    some of the nodes do not have; their number is given as a share of all cells, from 0 to 1.
     """
     rows = [(name, name.partition("::")[2], *n) for name, n in measured.items()]
     cells = pd.DataFrame(rows, columns=["metric", "sampler", "have", "rows"])

@@ -32,7 +32,9 @@ INDEX_COLUMN = re.compile(
 
 
 def text_columns(page, names):
-    """Those of the columns `names` of an Arrow table that hold text: a cell, but no number at all."""
+    """Those of the columns `names` of an Arrow table that hold text: cells, none of which is a number, and
+    not only signs of a missing one such as N/A.
+    """
     found = []
     for name in names:
         if (
@@ -44,7 +46,7 @@ def text_columns(page, names):
                 pd.to_numeric(pd.Series(page[name][:100].to_pylist(), dtype=object), errors="coerce")
                 .notna()
                 .any()
-            ):  # settles most columns
+            ):  # a number among the first cells settles most columns
                 continue
             cells = pd.Series(pc.unique(page[name]).drop_null().to_pylist(), dtype=object)
             if (
@@ -60,8 +62,8 @@ def tell_apart(keys, page, candidates):
     """Find the columns that tell apart the rows that share all `keys` and are no copies.
 
     keys : DataFrame, one row per row of the Arrow table `page`. candidates : names of columns, the best
-    first. Returns (columns, share): [] and 0.0 where no two rows contradict each other; ([], share) of rows
-    that do and that no column tells apart.
+    first. Returns (columns, share of the rows that contradict an earlier one): ([], 0.0) where none does, and
+    no column where none tells them apart.
     """
     again = keys.duplicated(keep=False).to_numpy()
     if not again.any():
@@ -160,7 +162,7 @@ def check_names(names):
 
 def named_layout(names, columns):
     """{role: column} of a table whose columns are named by the parameter `columns`, or by their roles;
-    ValueError of one line names what lacks.
+    ValueError of one line names what is missing.
     """
     layout = dict(columns) or {role: role for role in ROLES if role in names}
     if not {"timestamp", "node_id"} <= set(layout):
@@ -219,8 +221,8 @@ def plugin_of(partitions):
 
 
 def layout_of_table(names, columns, path, repeated=()):
-    """({role: column}, {column: name of the metric}) of a table that is no LDMS store; ValueError of one line
-    when it is none that is known.
+    """({role: column}, {column: name of the metric}) of a table that is no LDMS store; ValueError as of
+    `named_layout`, and where its metrics have a column and their values none.
 
     A column called `value`, or that of the role `value` where no column names metrics, is called after the
     path; with what other folders say, where the metric is in `repeated`.
@@ -258,7 +260,8 @@ def find_instances(pages, layout, metric_names):
     columns of text).
 
     how : "instance", each becomes metrics of its own; "sum", there are more than MANY_INSTANCES on a node; ""
-    where no two rows differ. ValueError of one line where rows differ and no column tells them apart.
+    where no column tells rows apart. ValueError of one line where that is so and more than TOO_MANY_CONFLICTS
+    of the rows differ from another one of their node and moment.
     """
     pages = iter(pages)
     if (first := next(pages, None)) is None:
