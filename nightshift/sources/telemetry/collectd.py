@@ -80,7 +80,7 @@ class CollectdJson(SeriesFile):
 @dataclass
 class CollectdCsv(SeriesFile):
     """A file of the plugin csv: HOST/PLUGIN-INSTANCE/TYPE-INSTANCE-DATE, whose folders say what it is. Each
-    processor has files and so metrics of its own.
+    processor has its own files, and so its own metrics.
     """
 
     label = "a file of collectd (plugin csv)"
@@ -107,7 +107,9 @@ class CollectdCsv(SeriesFile):
 
 
 def labels_of(path):
-    """Labels that the path of a file gives; ValueError of one line where it lies in no such folders."""
+    """Labels that the path of a file of the plugin csv gives; ValueError of one line where it does not lie in
+    its folders.
+    """
     *_, host, plugin, kind = ["", "", *Path(path).parts]
     kind = re.sub(r"-\d{4}-\d\d-\d\d(\.gz)?$", "", kind)
     if not host.strip("/"):

@@ -31,15 +31,15 @@ class Exposition(SeriesFile):
     excerpt = staticmethod(excerpt_of_text)
 
     def recognises(self, head):
-        """By its first lines: comments of types, the header of an answer, or metrics with labels."""
+        """By its first lines: # HELP or # TYPE, also below the header of an answer, or labels of a metric."""
         if head.line.startswith("HTTP/"):
             return any(line.startswith(("# HELP ", "# TYPE ")) for line in head.lines)
         labelled = re.match(r"[a-zA-Z_:]*[\w:]*\{\w+=\"", head.line)
         return head.line.startswith(("# HELP ", "# TYPE ")) or bool(labelled and LINE.match(head.line))
 
     def series(self, path, extraction):
-        """Yield the series of all pages; what is no line of them becomes a bad line. ValueError where no
-        value has a time.
+        """Yield the series of all pages; what is no line of them becomes a bad line, and so does the first
+        value without a time. ValueError where no value has one.
         """
         found, n_timeless, any_time = Pieces(), 0, False
         for number, labels, at, value in read_lines(path, extraction):

@@ -15,8 +15,8 @@ BLOCK = 2**22  # letters
 
 
 def elements_in(file):
-    """Yield (name, attributes) of the hosts, their ends and metrics of an open text file, in their order: by
-    their form, since pages stand one after another, each with a document type of its own.
+    """Yield (name, attributes) of the hosts, their ends and metrics of an open text file, in their order.
+    They are found by their form: no parser of XML takes pages one after another, each with its document type.
     """
     rest = ""
     while block := file.read(BLOCK):
@@ -39,12 +39,12 @@ class GangliaPages(SeriesFile):
     sampler = "ganglia"
 
     def recognises(self, head):
-        """By the name of its first element."""
+        """By the element that holds a page."""
         return head.line.startswith("<") and "<GANGLIA_XML " in head.text
 
     def series(self, path, extraction):
-        """Yield the series of every metric that is a number; one that is none, or of no host, becomes a bad
-        line.
+        """Yield the series of every metric that is a number; one without a number or a host becomes a bad
+        line, with the number of its element.
         """
         found, host, at = Pieces(), "", 0.0
         with open_text(path) as file:
@@ -65,7 +65,7 @@ class GangliaPages(SeriesFile):
 
 
 def add_metric(found, attributes, host, at):
-    """Add a metric that is a number to Pieces; ValueError or KeyError where it is of no host or has none."""
+    """Add a metric to Pieces, but for texts; ValueError or KeyError where it has no host or no number."""
     if attributes.get("TYPE") not in NO_NUMBERS:
         if not host:
             raise ValueError("no host")

@@ -1,4 +1,4 @@
-"""The job archive of ClusterCockpit: a folder per job, with its metrics in data.json and what it was in
+"""The job archive of ClusterCockpit: a folder per job, with its metrics in data.json and its description in
 meta.json.
 """
 
@@ -22,13 +22,13 @@ def json_of(path):
 
 
 def meta_beside(path):
-    """Paths of what says of which job the file `path` is, a list."""
+    """Paths of the descriptions of the job whose metrics the file `path` holds, a list."""
     return sorted(Path(path).parent.glob("meta.json*"))
 
 
 def job_beside(path):
     """(begin in s since 1970, number) of the job whose metrics the file `path` holds, from meta.json beside
-    it; LayoutError of one line where that is not there, or says no begin.
+    it; LayoutError of one line where that is missing, or does not say when the job began.
     """
     beside = meta_beside(path)
     meta = json_of(beside[0]) if beside else {}

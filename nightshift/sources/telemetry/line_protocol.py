@@ -2,7 +2,7 @@
 
     cpu,cpu=cpu-total,host=nid00001 usage_idle=87.5,usage_user=10i 1769853600000000000
 
-Fields of text and truth are left out.
+Fields that hold texts or truth values are left out.
 """
 
 import re
@@ -33,8 +33,8 @@ def plain(name):
 
 
 def record_of(line):
-    """{"name", "tags", "fields", "timestamp"} of a line, as Telegraf writes it as JSON; ValueError with the
-    reason where it is none. Fields that hold no number are left out.
+    """{"name", "tags", "fields", "timestamp"} of a line, as Telegraf writes it as JSON, the time as it
+    stands; ValueError with the reason where it is none. Fields that hold no number are left out.
     """
     match = LINE.fullmatch(line)
     if not match:

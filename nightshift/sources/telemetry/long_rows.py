@@ -1,7 +1,7 @@
 """Rows of one metric and moment each, in any number and any order: kept on disk by node and time, and turned
 into rows with a column per metric.
 
-LongRows    where they wait, and parts of them in the order of their times
+LongRows    where they are kept, and parts of them in the order of their times
 turned      rows with a column per metric
 """
 
@@ -12,13 +12,13 @@ import numpy as np
 ROW = np.dtype([("series", np.int32), ("at", np.int64), ("value", np.float64)])
 RUN = 2**20  # rows that are sorted at once: 20 MB, and some five times that meanwhile
 PART = 2**20  # rows of a node that are turned at once, about
-STRIDE = 2**10  # rows of a run between two whose times are remembered
+STRIDE = 2**10  # of a run, the time of every so many-th row of a node is remembered
 CELLS = 2**22  # of a table that is turned: 32 MB
 
 
 class LongRows:
-    """Rows of ROW in files of the `folder`, RUN of them each, sorted by node and time; the memory is that of
-    a few of these.
+    """Rows of ROW in files of a new `folder`, RUN of them each, sorted by node and time; the memory is that
+    of a few of these files.
 
     Series are numbered as they come. low, high : of each series, the smallest value besides -1 and the
     largest.
@@ -47,7 +47,7 @@ class LongRows:
                 self.write_run()
 
     def write_run(self):
-        """Write what waits, in the order of nodes and times; rows of one moment stay in theirs."""
+        """Write what waits, by node and time; rows of one moment stay in the order in which they came."""
         rows = np.concatenate([np.empty(0, ROW), *self.waiting])
         self.waiting, self.n_waiting = [], 0
         for values, extreme in ((self.low, np.fmin), (self.high, np.fmax)):
@@ -85,8 +85,9 @@ class LongRows:
 
 
 def bounds_of(runs):
-    """Times that part the rows of a node, (file, span, times of every STRIDE-th row) each, into about PART
-    rows.
+    """Times at which the rows of a node are cut into parts of about PART rows.
+
+    runs : (file, span of its rows, times of every STRIDE-th row) each.
     """
     if sum(end - begin for _, (begin, end), _ in runs) <= PART:
         return []
@@ -138,8 +139,8 @@ def begins(*columns):
 
 
 def added_up(values, first):
-    """Add up runs of `values` that begin at the positions `first`; NaN counts as nothing, and alone is
-    NaN.
+    """Add up the stretches of `values` (n,) that begin at the positions `first`: float, as long as `first`.
+    NaN counts as nothing, and the sum of nothing else is NaN.
     """
     if not len(first):
         return values

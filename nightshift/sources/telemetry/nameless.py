@@ -1,4 +1,4 @@
-"""Values of a metric without a name, held against those that other files have of the same node and moment."""
+"""Values of a metric without a name, compared with those of other files at the same node and moment."""
 
 import numpy as np
 import pandas as pd
@@ -9,9 +9,9 @@ KEPT = 2**18  # values
 class Nameless:
     """A sample of the values of nodes and moments, at most KEPT of them whatever the number of rows.
 
-    Held are the values of all moments of nodes whose hash is at most `limit`, which falls as they become too
-    many, so that of every file the same moments are held: files that contradict each other do so at nearly
-    all that they share. files : names by their number in `of`. key : hash of node and moment, in order.
+    It holds those whose hash of node and moment is at most `limit`, which falls when they become too many, so
+    that the same moments of every file are held: files that contradict each other do so at nearly all moments
+    that they share. files : names by their number in `of`. key : the hashes, sorted.
     """
 
     def __init__(self):
@@ -19,8 +19,8 @@ class Nameless:
         self.key, self.value, self.of = np.empty(0, np.uint64), np.empty(0), np.empty(0, np.int32)
 
     def contradicted(self, rows, file):
-        """Find the file whose values differ from `rows` (DataFrame node, time, value) of another one at the
-        same node and moment, None is none; and take the rows in.
+        """Find another file whose values differ from `rows` (DataFrame node, time, value) of the `file` at
+        the same node and moment; None where there is none, and then take the rows in.
         """
         number = self.number_of(file)
         rows = rows.dropna()
@@ -29,7 +29,7 @@ class Nameless:
         key, value = key[among], rows.value.to_numpy(float)[among]
         first, last = (np.searchsorted(self.key, key, side) for side in ("left", "right"))
         counts = last - first
-        there = np.repeat(np.arange(len(key)), counts)  # of the rows, and of what is held of their moments
+        there = np.repeat(np.arange(len(key)), counts)  # positions of the rows, each beside one in `held`
         held = first[there] + np.arange(len(there)) - (np.cumsum(counts) - counts)[there]
         differs = (self.value[held] != value[there]) & (self.of[held] != number)
         if differs.any():
@@ -38,7 +38,7 @@ class Nameless:
         return None
 
     def number_of(self, file):
-        """The number of a file."""
+        """The number of a file, a new one where it is not the last that came."""
         if file not in self.files[-1:]:
             self.files.append(file)
         return len(self.files) - 1

@@ -17,7 +17,8 @@ from nightshift.sources.times import DAY_US
 
 GROUP = 2**21  # values of a row group of a part, 16 MB: a day of 60 metrics at 15 s has a sixth of them
 RUN = 2**26  # bytes of rows that are sorted at once, and about as many again meanwhile
-DAYS, FIRST_DAY = 2**20, 2**19  # a number of a node and a day in one: of days since 1970, before it too
+# one number stands for a node and a day: node * DAYS + FIRST_DAY + days since 1970, which may be negative
+DAYS, FIRST_DAY = 2**20, 2**19
 WHERE = "nodes/node_id={node}/day={day}/{digest}.parquet"
 
 
@@ -36,7 +37,7 @@ def write_part(extraction, tables, *, node, day, schema, where):
     """Write Arrow tables, the rows of the source `where` of one node and UTC `day` (days since 1970), as one
     part.
 
-    Equal rows give equal bytes, however the tables cut them: the next step tells by these that a day has not
+    Equal rows give equal bytes, however the tables cut them: by these the next step sees that a day has not
     changed. Measured values hardly repeat: without a dictionary of them a part takes a third less space and
     half the time to write. Names of nodes are percent-encoded, so that `../x` is a name and no path.
     """
@@ -68,8 +69,8 @@ def regrouped(tables, *, size):
 
 
 class WideRows:
-    """Wide rows of nodes in files of the `folder`, RUN bytes of them each, sorted by node and day; the memory
-    is that of two such files, whatever the number of nodes, days and rows.
+    """Wide rows of nodes in files of a new `folder`, RUN bytes of them each, sorted by node and day; the
+    memory is that of two such files, whatever the number of nodes, days and rows.
 
     Rows of a node and day stay in the order in which they came.
     """
@@ -101,7 +102,7 @@ class WideRows:
                 self.runs.append(Run(self.rest(), self.folder / f"{len(self.runs)}.run"))
 
     def rest(self):
-        """Give away the rows that wait."""
+        """Return the rows that wait, float (3 + n_metrics, n), and wait for new ones."""
         rows = np.concatenate([np.empty((3 + self.n_metrics, 0)), *self.waiting], axis=1)
         self.waiting, self.n_bytes = [], 0
         return rows
@@ -156,7 +157,7 @@ def table_of(block, jobs, schema):
 
 
 def codes_of(names, codes):
-    """Number the `names` (Series, some may be missing): int64 (n,), by `codes` {name: number}, which grow."""
+    """Number the `names` (Series, some may be missing) by `codes` {name: number}, which grows: int64 (n,)."""
     numbers, found = names.factorize(use_na_sentinel=False)
     found = [None if name != name else name for name in found]  # NaN is what does not equal itself
     return np.array([codes.setdefault(name, len(codes)) for name in found], np.int64)[numbers]

@@ -1,12 +1,12 @@
-"""What an extraction of node metrics notes of each file, and of each day of a server: by it the next one does
-not read again what has not changed.
+"""What an extraction of node metrics notes of each file, and of each day of a server, so that the next one
+does not read again what has not changed.
 
-Earlier     what the last night left, and noted            Earlier
+Earlier     what the last night left and noted             Earlier
 Sources     what of it still holds, and what is noted      keep, add_source
 
 A note is a small Parquet file: its rows say how many rows there are of each node, job and day, its metadata
-what else was counted. What it says is added up as what is read anew is, so that a night after another one
-tells the same as one from nothing.
+what else was counted. Its counts are added up like those of what is read anew, so that a night that builds on
+another one gives the same as one that starts from nothing.
 """
 
 import hashlib
@@ -24,8 +24,8 @@ from nightshift.runs import warn
 from nightshift.sources.parts import NOTE, link
 from nightshift.status import sha256_of
 
-MOST_LINES = 1000  # lines put aside that a note names: of more the file is read again
-MOST_COUNTS = 200_000  # rows of a note, of a node, job and day each: 2 MB
+MOST_LINES = 1000  # lines put aside that a note names: a file with more is read again
+MOST_COUNTS = 200_000  # rows of a note, one per node, job and day: 2 MB; a file with more is read again
 TIME, NAME = pa.timestamp("us", "UTC"), pa.string()
 SEEN = pa.schema(
     {"node_id": NAME, "job_id": NAME, "day": TIME, "rows": pa.int64(), "first": TIME, "last": TIME}
@@ -56,7 +56,9 @@ class Earlier:
         return found
 
     def parts_of(self, noted):
-        """List the parts that a note is of: days of a server have parts of one name."""
+        """List the parts that a note is of, found by name and day: all days of a server have parts of one
+        name.
+        """
         return [part for one in noted["parts_of"] for part in self.parts.get(tuple(one), [])]
 
     @cached_property
@@ -82,10 +84,11 @@ def state_of_parts(parts):
 
 
 def what_holds(noted, window):
-    """Tell what of a note holds in a `window` [begin, end): "all" of it, "nothing within" where all rows lie
-    outside, or "" where that is not known without the source.
+    """Return what of a note holds in a `window` [begin, end): "all" of it, "nothing within" where all rows
+    lie outside, or "" where that is not known without the source.
 
-    What lies on both sides of an end of the window, then or now, is not known: numbers are counted within it.
+    It is not known where rows lie on both sides of an end of the window, then or now: only those within it
+    were counted.
     """
     begin, end = window
     ends = [pd.Timestamp(moment) for moment in noted["counted"]["ends"]]
@@ -96,7 +99,7 @@ def what_holds(noted, window):
 
 
 def nothing_within(counted):
-    """What would have been counted had no row been in the window."""
+    """What would have been counted if no row had been in the window."""
     of_whole, placed = counted["of_whole"], counted["counts"]["placed"]
     counts = {"unreadable": of_whole["unreadable"], "placed": placed, "outside": placed}
     none = {"gpu_blanks": {}, "measured": {}, "sha256": sha256_of([])}
@@ -104,8 +107,8 @@ def nothing_within(counted):
 
 
 def keep(extraction, name, made_of):
-    """Add to an extraction what an earlier one noted of the source that is called `name`, where that was
-    `made_of` the same and still holds in the window: whether it does.
+    """Add to an extraction what an earlier one noted of the source that is called `name`, where that followed
+    from the same (`made_of`) and still holds in the window; return whether it does.
 
     Its parts are linked, so that they stay the same files; where a disk has no links they are copied, with
     their times.
@@ -143,7 +146,8 @@ def link_parts(raw, folder, parts):
 
 def keep_equal_parts(extraction, one):
     """Put earlier parts in the place of those of the Extraction `one` that are equal to them, so that the
-    next step sees by size and time that they have not changed: of a file that has only grown, say.
+    next step sees by size and time that they have not changed, such as earlier days of a file that has only
+    grown.
     """
     for part in one.parts:
         old, new = extraction.earlier.raw / part, extraction.folder / part
@@ -156,9 +160,10 @@ def add_source(extraction, one, name, *, made_of, asked=""):
     """Add the Extraction `one` of a file, or of a day of a server, to the whole one, and note what was
     counted of it.
 
-    made_of : JSON, all that it follows from but the window. asked : when a server was asked. What depends on
-    other sources is not noted, and so is read again: points of labels, which are cut into stretches over all
-    files; labels, which are few; values without a name, which are held against those of other files.
+    made_of : JSON, all that it follows from but the window. asked : when a server was asked. A source whose
+    rows depend on others, or are few, is not noted, and so is read again: points of labels, which are cut
+    into stretches over all files; labels; values without a name, which are compared with those of other
+    files.
     """
     keep_equal_parts(extraction, one)
     counted, seen = one.counted() | {"sha256": sha256_of_parts(one)}, seen_of(one)
@@ -203,8 +208,8 @@ def write_note(extraction, name, one, *, counted, seen, made_of, asked):
 
 
 def note_whole(extraction):
-    """Note the table of GPUs of a whole extraction as it is left, and take a sha256 over those of all that it
-    wrote: what was kept is not read for it.
+    """Note the size and time of the table of GPUs of a whole extraction, and take a sha256 over those of all
+    that it wrote; parts that were kept are not read for it.
     """
     folder = extraction.folder
     write_json({"left": size_and_time(folder / "gpus.parquet")}, folder / "notes/gpus.json")

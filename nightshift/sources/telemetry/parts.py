@@ -83,7 +83,7 @@ class Extraction:
     points: list = field(default_factory=list)  # rows of tables with a column of anomalies
     labels: list = field(default_factory=list)  # frames as `read_labels` gives them
     text_left_out: set = field(default_factory=set)  # columns of text
-    left_out: Counter = field(default_factory=Counter)  # {what: series of files that are none of a node}
+    left_out: Counter = field(default_factory=Counter)  # {what: series, or rows, that are of no node}
     repeated: set = field(default_factory=set)  # metrics under two plugins
     nameless: Nameless = field(default_factory=Nameless)  # values of metrics without a name
     compared: bool = False  # whether values were held against those of other files
@@ -91,15 +91,15 @@ class Extraction:
     warnings: list = field(default_factory=list)  # what was said on the way
     asked_twice: dict = field(default_factory=dict)  # {node: labels in which its series differ}
     nameless_gpus: set = field(default_factory=set)  # nodes of GPUs whose series name no host
-    of_whole: dict = field(default_factory=lambda: {"unreadable": 0, "blanks": {}})  # whatever the window
-    ends: list = field(default_factory=list)  # first and last moment of what has a time and a node
+    of_whole: dict = field(default_factory=lambda: {"unreadable": 0, "blanks": {}})  # not only of the window
+    ends: list = field(default_factory=list)  # first and last moment of all rows with a time and a node
     parts: list = field(default_factory=list)  # paths of parts below the folder
     first_group: int = 0  # number of the first row group of its GPUs
     sha256s: list = field(default_factory=list)  # of the parts of each source that was added
     sha256: str = ""  # over all of these, in the end
 
     def of_source(self, window=None):
-        """Begin to count what is of one file, or of one day of a server, apart from what is of others."""
+        """Begin to count what is of one file, or of one day of a server, apart from all others."""
         return Extraction(
             self.folder,
             window or self.window,
@@ -112,7 +112,7 @@ class Extraction:
         )
 
     def warn(self, sentence):
-        """Say a sentence, and keep it for nights that do not read its source again."""
+        """Warn by a sentence, and keep it for nights that do not read its source again."""
         warn(sentence)
         self.warnings.append(sentence)
 
@@ -129,7 +129,7 @@ class Extraction:
         self.ends = [min([*self.ends[:1], first]), max([*self.ends[1:], last])]
 
     def counted(self):
-        """Return what has been counted but by node, as JSON can hold it."""
+        """Return, as JSON can hold it, what has been counted but for the numbers of each node."""
         sets = {name: sorted(getattr(self, name)) for name in ("text_left_out", "warned", "nameless_gpus")}
         plain = (
             "counts",
@@ -172,11 +172,10 @@ class Extraction:
 
 @contextmanager
 def extraction_into(raw, window, *, columns=None, sampler=""):
-    """Give an Extraction whose folder takes the place of the last one in `raw` when all of the source has
+    """Yield an Extraction whose folder takes the place of the last one in `raw` when all of the source has
     been read.
 
-    The caller writes labels.parquet to its folder. Whatever goes wrong within leaves the last night as it
-    was.
+    The caller writes labels.parquet to its folder. An error within leaves the last night as it was.
     """
     staging = raw / f".{uuid.uuid4().hex[:8]}"
     for name in ("nodes", "notes"):
@@ -211,7 +210,7 @@ def as_numbers(extraction, column, metric=""):
 
 
 def is_too_long(node):
-    """Whether the name of a node has more than two hundred letters, and could not be the name of a folder."""
+    """Whether the name of a node, percent-encoded, has over 200 characters, too many for that of a folder."""
     return len(quote(node, safe="")) > 200
 
 
@@ -251,8 +250,8 @@ def place(extraction, page, *, layout, where, first_row):
 
 
 def note(extraction, keys, *, have):
-    """Count kept rows by node, job and day, and by metric: have {metric: number of its values}. No rows count
-    for nothing: a file of other days names no metric in vain.
+    """Count kept rows by node, job and day, and by metric: have {metric: number of its values}. Without a row
+    nothing is counted, so that a file of other days adds no metrics without values.
     """
     if keys.empty:
         return
@@ -266,7 +265,7 @@ def note(extraction, keys, *, have):
 
 
 def kept_rows(extraction, pages, *, layout, metric_names, where):
-    """Give (frame of the columns ROLES, Arrow numbers of each metric) of the rows to keep, from pages of a
+    """Yield (frame of the columns ROLES, Arrow numbers of each metric) of the rows to keep, from pages of a
     source, (number of the first row, table) each; ValueError where no row of it has a time and a node.
     """
     placed, n_rows = extraction.counts["placed"], 0
@@ -300,10 +299,9 @@ def write_parts(extraction, pages, *, layout, metric_names, where):
 
 
 def without_contradiction(extraction, pages, *, layout, metric_names, path):
-    """Give the same pages; the values of a metric without a name are held against those of other files.
+    """Yield the same pages; the values of a metric without a name are compared with those of other files.
 
-    ValueError where two files measure the same "value" of the same node and moment, and neither says what it
-    is.
+    ValueError where two files have different values of the same node and moment, and neither says of what.
     """
     nameless = [
         column
@@ -325,8 +323,8 @@ def without_contradiction(extraction, pages, *, layout, metric_names, path):
 
 
 def add_sampler(metric_names, sampler):
-    """Give the same {column: name of the metric}, with ::sampler at the names that have none; as they are for
-    "".
+    """Return {column: name of the metric} with ::sampler added to the names that have none; with "" as they
+    are.
     """
     return {
         column: f"{name}::{sampler}" if sampler and "::" not in name else name
@@ -338,9 +336,9 @@ def write_gpus(extraction, pages, *, layout, where):
     """Add pages of a GPU exporter, (number of the first row, table) each, to gpus.parquet.
 
     The memory that DCGM calls free is added to what is used, which gives the total without the reserve of the
-    driver; where both are not there, the total of the exporter counts. A slice of a GPU is one of its own:
-    0/3 is instance 3 of GPU 0. What no GPU can have is missing: DCGM writes blanks of 15 and more digits for
-    "no value".
+    driver; where either is missing, the total of the exporter counts. A slice of a GPU is a GPU of its own:
+    0/3 is instance 3 of GPU 0. What no GPU can have is missing: for "no value" DCGM writes blanks such as
+    140737488355328.
     """
     keys_of = {role: layout[role] for role in ("timestamp", "node_id")}
     blanks, gpu_blanks = extraction.blanks, extraction.gpu_blanks

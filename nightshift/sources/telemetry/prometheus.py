@@ -21,9 +21,9 @@ from nightshift.sources.telemetry.parts import GPU_TEXTS, write_gpus, write_part
 from nightshift.sources.telemetry.tables import ROLES
 from nightshift.wording import plural
 
-# What is scraped late, or written by a remote that had no connection, comes after the end of its day: an
-# agent of Prometheus keeps it for four hours unless told otherwise. Nights are an hour or some after their
-# day, so that with a day and a half the last two of the night before are asked for again.
+# What is scraped late, or sent by an agent that had no connection, comes after the end of its day: an agent
+# of Prometheus keeps it for four hours unless set otherwise. A night runs an hour or so after its day, and
+# with a day and a half it asks again for the two days before that.
 SETTLED = pd.Timedelta(hours=36)
 MODES = ["user", "system", "nice", "iowait", "irq", "softirq", "steal", "idle"]
 MEMORY = ["MemFree", "MemAvailable", "Buffers", "Cached", "Active", "Inactive", "AnonPages", "Mapped", "Slab"]
@@ -97,7 +97,7 @@ class Prometheus(LiveSource):
             add_source(extraction, one, name, made_of=made_of, asked=str(asked))
 
     def made_of(self, address, begin, end):
-        """Return what the answers of a day, or a piece of one, follow from: JSON."""
+        """Return, as JSON, what the answers of a day, or a piece of one, follow from."""
         asked = [self.queries, self.node_label, self.job_label, self.step_s]
         return {
             "address": address,
@@ -107,8 +107,8 @@ class Prometheus(LiveSource):
         }
 
     def extract_day(self, address, extraction, ask):
-        """Add the window of an extraction. Series that differ only in who scrapes them are copies and never
-        added: of those the largest value counts.
+        """Add the values in the window of an extraction. Series that differ only in who scrapes them are
+        copies, of which the largest value counts; they are not added up.
         """
         read = partial(read_series, extraction, ask, server=self)
         queries = self.queries
@@ -134,7 +134,9 @@ class Prometheus(LiveSource):
         )
 
     def look(self, address, *, settings):
-        """Ask how many nodes have a value at the end of the night, or now, and at the window's beginning."""
+        """Ask which nodes have a value in the first and in the last hour of the window, which ends now at the
+        latest.
+        """
         ask, end = (
             self.connect(address, set()),
             pd.Timestamp(settings["day"], tz="UTC") + pd.Timedelta(days=1),
@@ -162,16 +164,16 @@ class Prometheus(LiveSource):
 
 
 def days_of(window):
-    """Cut a window [begin, end), up to now, where a UTC day ends: [(begin, end)]."""
+    """Cut a window [begin, end) where a UTC day ends, without days that have not begun: [(begin, end)]."""
     begin, end = window[0], min(window[1], pd.Timestamp.now("UTC"))
     days = pd.date_range(begin.floor("D"), end, freq="D", inclusive="left")
     return [(max(day, begin), min(day + pd.Timedelta(days=1), window[1])) for day in days]
 
 
 def is_settled(noted, seen, end):
-    """Whether what a note tells of the day that ends at `end` is all that there will be: it was asked for
-    SETTLED after its end, came without a warning, and had rows. A store that has forgotten a day, or cannot
-    be reached behind the server, has none.
+    """Whether what a note has of the day that ends at `end` is all that there will be: it was asked for at
+    least SETTLED after its end, came without a warning, and had rows. A store that has forgotten a day, or
+    cannot be reached by the server, gives none.
     """
     if not noted or noted["counted"]["warned"] or not len(seen):
         return False
@@ -196,7 +198,7 @@ def chunks(window, server):
 
 
 def read_series(extraction, ask, *, queries, names, key_of, server):
-    """Give pages, (number of the first row, table), with the columns timestamp, `names` (as key_of(labels)
+    """Yield pages, (number of the first row, table), with the columns timestamp, `names` (as key_of(labels)
     gives them) and those of `queries`: a row per key and moment with any value.
 
     The window is asked for in chunks, so that neither the server nor this process has to hold all of it.
@@ -224,7 +226,7 @@ def gpu_of(extraction, labels, *, server):
     """Tell what a series of a GPU exporter belongs to: (node, GPU, job, user); a slice of a GPU is a GPU of
     its own.
 
-    A series without a label of its host is noted in the extraction, and called after the label of nodes.
+    A series without a label of its host is called after the label of nodes, which is noted in the extraction.
     """
     host = dcgm.host_of(labels)
     if not host:

@@ -13,7 +13,7 @@ from nightshift.sources.telemetry.series_file import SeriesFile
 
 @dataclass
 class PrometheusAnswer(SeriesFile):
-    """Answers of /api/v1/query_range, or of a query of a range, one after another."""
+    """Answers of /api/v1/query_range or /api/v1/query that hold series, one after another."""
 
     label = "a saved answer of a Prometheus"
     excerpt = staticmethod(whole_file)
@@ -67,7 +67,7 @@ def check_answer(answer):
 
 
 def check_result(answer):
-    """ValueError of one line for an answer whose result is no range and no moment of series."""
+    """ValueError of one line for an answer whose result is no series, over a range or at one moment."""
     kind = answer["data"].get("resultType", "matrix")
     if kind not in ("matrix", "vector"):
         raise ValueError(f"its result is a {kind}: needed is one of /api/v1/query_range")

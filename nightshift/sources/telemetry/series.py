@@ -49,7 +49,8 @@ def job_in(labels, job_label):
 def metric_in(labels, keys):
     """(name of the metric of a series, what tells its device or mode apart, "" where nothing does).
 
-    keys : labels that say whose series it is.
+    keys : names of labels that say whose series it is. :: in either becomes a single colon, and of the second
+    80 letters are kept.
     """
     no_device = {"__name__", *keys, *SCRAPE_LABELS, *NODE_LABELS, *JOB_LABELS, *ADDED_UP}
     other = [labels[name] for name in sorted(labels) if name not in no_device and labels[name] != ""]
@@ -139,8 +140,8 @@ def crowded_metrics(extraction, nodes):
 
 
 def write_series(extraction, nodes, *, where, sampler):
-    """Write the SeriesRows of nodes as parts, one row per moment; values of one name at one moment are added
-    up, and so are all devices of a metric that has more than MANY_INSTANCES on a node.
+    """Write the SeriesRows of nodes as parts, one row per job and moment; values of one name at one moment
+    are added up, and so are all devices of a metric that has more than MANY_INSTANCES on a node.
     """
     crowded, names = crowded_metrics(extraction, nodes), list(nodes.rows.nodes)
     series = [
@@ -178,7 +179,7 @@ def write_gpu_series(extraction, gpus, *, where):
 
 
 def turned_gpus(rows, found, n):
-    """Yield what `turned` does of rows of GPUs, n quantities in their units.
+    """Yield what `turned` yields of rows of GPUs, with `n` quantities in our units as columns.
 
     found : DataFrame quantity (its number), factor, rank, key by the number of the series.
     """

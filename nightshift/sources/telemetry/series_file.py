@@ -14,7 +14,7 @@ PIECE_VALUES = 2**19  # some 60 MB as objects of Python
 
 
 def numbered_records(path, extraction, **how):
-    """Yield (number, record) of a file of records; what is none becomes a bad line of the `extraction`.
+    """Yield (number from 1, record) of a file of records; what is none becomes a bad line.
 
     how : as `read_records` takes it.
     """
@@ -26,8 +26,8 @@ def numbered_records(path, extraction, **how):
 
 
 class Pieces:
-    """Values of series in the order in which a file has them, given away from time to time: pieces of series,
-    so that memory holds PIECE_VALUES of them.
+    """Values of series in the order in which a file has them, handed on as pieces of series, so that memory
+    holds about PIECE_VALUES of them.
     """
 
     def __init__(self):
@@ -45,7 +45,7 @@ class Pieces:
         return self.rest() if self.n >= PIECE_VALUES else ()
 
     def rest(self):
-        """Give away all that is there: [(labels as a dict, times, values)]."""
+        """Return all that is held, and hold it no longer: [(labels as a dict, times, values)]."""
         found, self.found, self.n = self.found, {}, 0
         return [(dict(labels), times, values) for labels, (times, values) in found.items()]
 

@@ -1,6 +1,6 @@
 """Series with labels on their way to disk, and which of the copies of one series count.
 
-Who scrapes a series puts labels of its own to it, so that one series of a node may come several times. The
+Whoever scrapes a series adds labels of its own, so that one series of a node may come several times. The
 memory is that of the labels of all series, and of the rows that `LongRows` holds.
 """
 
@@ -22,9 +22,9 @@ EVER = np.iinfo(np.int64).max
 class SeriesRows:
     """Series in LongRows, in a new `folder`.
 
-    describe : labels -> (node, what else is to be known of a series), asked once for each. of : what it said,
-    by the number of the series. scraped : labels of who scrapes each, pairs sorted by name. copies : {number:
-    [numbers]} of the series that differ in these alone, the first among them.
+    describe : labels -> (node, what else is to be known of a series), called once for each. of : the latter,
+    by the number of the series. scraped : of each series the labels of who scrapes it, pairs sorted by name.
+    copies : {number of the first: [numbers]} of the series that differ in these alone, the first among them.
     """
 
     def __init__(self, folder, describe):
@@ -71,7 +71,7 @@ class SeriesRows:
         return same
 
     def new_series(self, named, labels, scraped):
-        """Take in a series: its number."""
+        """Take in a new series, and return its number."""
         node, of = self.describe(labels)
         number = self.numbers[named] = self.rows.new_series(node)
         self.of.append(of)
@@ -93,9 +93,9 @@ class SeriesRows:
         return [name for name in names if len({labels.get(name) for labels in pairs}) > 1]
 
     def which_count(self):
-        """Make a function that takes from rows, a part of those of one node, all that do not count.
+        """Make a function that drops from rows, a part of those of one node, all that do not count.
 
-        Two who scrape one node do so at different moments, so the copy with most values counts, and of the
+        Two scrapers of one node scrape at different moments, so the copy with most values counts, and of the
         others what lies a step or more before its first or after its last moment. Of rows of one series and
         moment the first counts.
         """
@@ -139,7 +139,7 @@ class SeriesRows:
 
 
 def ends_of(parts):
-    """Find how many rows each series of a node has, and when: {number: (rows, first, last, step)}, in us.
+    """Count the rows of each series of a node, and find their times: {number: (rows, first, last, step)}, us.
 
     The step is the median in the first part that has two of its rows.
     """

@@ -14,11 +14,8 @@ from nightshift.sources.times import read_times
 FIRST = ["hostname", "interval", "timestamp"]
 TIME = re.compile(r"\d{4}-\d\d-\d\d .*|\d+")  # a date with a zone or without one, or seconds
 DEVICE = re.compile("[A-Z]+")  # CPU, DEV, IFACE: what a row is of; the names of values have small letters
-EVERY = {
-    "-1",
-    "all",
-    "sum",
-}  # of all processors; rows of one processor are left out, as percentages do not add
+# of all processors; rows of one processor are left out, as percentages do not add up
+EVERY = {"-1", "all", "sum"}
 ADVICE = "print them in UTC, by sadf without -T and -t, or with -U"
 
 
@@ -80,8 +77,8 @@ def add_row(found, row):
 
 
 def seconds_of(texts):
-    """Times in s since 1970 of texts such as "2026-01-31 10:00:00 UTC" or numbers; ValueError of one line
-    for one that names no zone.
+    """Times in s since 1970, float (n,), of texts such as "2026-01-31 10:00:00 UTC" or numbers; ValueError of
+    one line for one that is not in UTC or names no zone.
     """
     local = next((text for text in texts if not text.endswith("UTC") and not text.isdigit()), None)
     if local is not None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from nightshift.sources.telemetry.series_file import Pieces, SeriesFile, as_arrays, numbered_records
 
-ALL = "cpu-total"  # of all processors; those of one are left out, as percentages do not add
+ALL = "cpu-total"  # of all processors; those of one are left out, as percentages do not add up
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Telegraf(SeriesFile):
 
 
 def add_fields(found, record, extraction):
-    """Add the numbers of one record to Pieces."""
+    """Add the numbers of one record to Pieces; a record of a single processor is left out, and counted."""
     tags = record.get("tags") or {}
     if tags.get("cpu", ALL) != ALL:
         extraction.left_out["single processors"] += 1

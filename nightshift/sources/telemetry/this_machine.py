@@ -52,8 +52,8 @@ def read_machine():
 
 
 def schedule(minutes, run_s, *, seed):
-    """Order the runs at random: names of GENERATORS, each as often as `minutes` allow for runs of `run_s`
-    seconds, and at least once.
+    """Order the runs at random: names of GENERATORS, each equally often and at least once, so that runs of
+    `run_s` seconds together come closest to `minutes`.
     """
     repetitions = max(1, round(minutes * 60 / run_s / len(GENERATORS)))
     return np.random.default_rng(seed).permutation(np.repeat(list(GENERATORS), repetitions))

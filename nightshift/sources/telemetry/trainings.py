@@ -1,4 +1,4 @@
-"""How long the trainings of a job wait for their data, as `nightshift.live.watch_training` tells a
+"""How long the trainings of a job wait for their data, as `nightshift.live.watch_training` reports to a
 Prometheus, beside the GPUs that the job holds.
 """
 
@@ -12,7 +12,7 @@ LEAST_RATE_S = 300  # over which a rate is taken: several scrapes, and several s
 
 def query(step_s):
     """PromQL for the share of the time that the trainings of a job on a node wait for their data, %, the mean
-    of their ranks; over `step_s` seconds where moments are that far apart.
+    of their ranks, over `step_s` seconds and at least LEAST_RATE_S.
     """
     waits = f"rate(nightshift_training_loader_wait_seconds_total[{max(LEAST_RATE_S, round(step_s))}s])"
     return f"clamp_max(100 * avg by (node, hpc_job) ({waits}), 100)"
@@ -38,8 +38,8 @@ def read_waits(ask, chunks, step_s):
 
 
 def with_waits(pages, waits):
-    """Give the same pages, (number of the first row, table of one job on one GPU) each, with WAIT: missing
-    where no training of the job was watched.
+    """Yield the same pages, (number of the first row, table of one job on one GPU) each, with the column
+    WAIT: missing where no training of the job was watched.
     """
     for first_row, page in pages:
         key = key_of(page["node_id"][0], page["job_id"][0]) if len(page) else None

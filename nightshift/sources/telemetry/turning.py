@@ -20,8 +20,8 @@ def write_long(extraction, pages, *, layout, where, how=""):
     """Write the pages of a long table, one row per metric and moment in any order, as one part per node and
     day.
 
-    how : "sum" adds up what comes twice at one moment. Else it makes a second row: that is a duplicate of the
-    source, and the next step's to reject. ValueError where no row has a time and a node.
+    how : "sum" adds up what comes twice at one moment. With "" it makes a second row, a duplicate of the
+    source that the next step rejects. ValueError where no row has a time and a node.
     """
     placed, n_rows, series = extraction.counts["placed"], 0, {}
     long = LongRows(extraction.folder / "long")
@@ -61,7 +61,7 @@ def write_turned(extraction, long, series, *, where, how, clean=lambda rows: row
     """Write LongRows as one part per node and day, a row per job and moment, and remove their folder.
 
     series : [(node, job, metric)] by their numbers. clean : what is done to the rows of a node, part by part.
-    Jobs and metrics of a node are sorted: which of them comes first in a source says nothing, and changes
+    Jobs and metrics of a node are sorted: which of them comes first in a source means nothing, and changes
     when older days leave the window.
     """
     sampled = add_sampler({metric: metric for *_, metric in series}, extraction.sampler)
@@ -97,7 +97,7 @@ def numbered(pairs):
 
 def write_node(extraction, tables, *, node, names, where):
     """Write (times in us since 1970, jobs, values (rows, names)), in the order of the times, of one node as a
-    part per day; none is no part.
+    part per day; without any there is no part.
     """
     schema = part_schema(names)
     for day, pieces in groupby(pieces_of_days(tables), key=lambda piece: piece[0]):
@@ -114,7 +114,7 @@ def pieces_of_days(tables):
 
 
 def counted_rows(extraction, at, jobs, values, *, node, schema):
-    """Make an Arrow table of some rows of a node, which are counted."""
+    """Make an Arrow table of some rows of a node, and count these."""
     times = pd.to_datetime(pd.Series(at), unit="us", utc=True)
     keys = pd.DataFrame({"timestamp": times, "node_id": node, "job_id": jobs})
     have = (~np.isnan(values)).sum(axis=0).tolist()
@@ -127,7 +127,7 @@ def counted_rows(extraction, at, jobs, values, *, node, schema):
 def never_negative(long, names):
     """Names of the metrics that are never negative but for -1, which stands for no value there, a set.
 
-    names : of the metric of each series. As in `is_blank`, but of all values that a source has of a metric.
+    names : of the metric of each series. As in `is_blank`, but by all values that a source has of a metric.
     """
     low, high = long.ends()
     ends = pd.DataFrame({"metric": names, "low": low, "high": high}, dtype=object)
@@ -142,8 +142,8 @@ def never_negative(long, names):
 def without_blanks(extraction, rows, column, names, unset):
     """Rows of a node in which what stands for no value is NaN, and counted.
 
-    column : number of the metric of each series, by which `names` has its name. unset : metrics whose -1 says
-    so.
+    column : number of the metric of each series, its position in `names`. unset : metrics whose -1 stands for
+    no value.
     """
     values, columns = rows["value"], column[rows["series"]]
     blank = (values == -1) & np.isin(names, list(unset))[columns]

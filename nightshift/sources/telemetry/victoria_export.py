@@ -9,7 +9,7 @@ from nightshift.sources.telemetry.series_file import SeriesFile, numbered_record
 
 @dataclass
 class VictoriaExport(SeriesFile):
-    """Lines of /api/v1/export, a series each; times are in milliseconds."""
+    """Lines of /api/v1/export, one series each; times are in milliseconds."""
 
     label = "an export of VictoriaMetrics"
 
