@@ -195,8 +195,9 @@ def test_a_line_of_an_exporter_says_name_time_and_value(extraction, text, name, 
 
 
 def test_a_line_that_is_none_is_put_aside(extraction):
-    assert list(parsed("load1 = 9", 3, page_at=T0, path="p", extraction=extraction)) == []
-    assert extraction.bad_lines == [("p", 3, "no metric", "load1 = 9")]
+    for number, line in enumerate(["load1 = 9", "load1 9 1.2.3"], 3):
+        assert list(parsed(line, number, page_at=T0, path="p", extraction=extraction)) == []
+    assert extraction.bad_lines == [("p", 3, "no metric", "load1 = 9"), ("p", 4, "no metric", "load1 9 1.2.3")]
 
 
 ANSWER = '{"status": "success", "data": {"resultType": "scalar", "result": [1, "2"]}}'

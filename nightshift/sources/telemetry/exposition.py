@@ -79,11 +79,10 @@ def parsed(text, number, *, page_at, path, extraction):
     """
     match = LINE.match(text)
     try:
-        value = float(match["value"])
+        value, at = float(match["value"]), float(match["at"]) if match["at"] else page_at
     except (TypeError, ValueError):
         extraction.bad_lines.append((path, number, "no metric", text[:500]))
         return
-    at = float(match["at"]) if match["at"] else page_at
     yield number, labels_of(match["name"], match["labels"]), at / 1e3 if at and at > 1e11 else at, value
 
 
