@@ -359,7 +359,9 @@ def test_the_names_of_a_desk_count_in_their_order_and_the_parameter_before_them(
 
 
 def test_a_column_of_times_that_nobody_reads_is_named_and_without_one_for_creation_refused():
-    page = pa.table({"subject": ["a"], "created": ["2026-01-31"], "when": ["2026-01-30 10:00"], "tags": pa.array([["2026-01-30"]])})
+    page = pa.table(
+        {"subject": ["a"], "created": ["2026-01-31"], "when": ["2026-01-30 10:00"], "tags": pa.array([["2026-01-30"]]), "hash": [b"\xff"]}
+    )
     layout = {"subject": "subject", "created": "created"}
     assert files.unread_times(page, layout, columns={}) == ["when"]
     page, layout = page.drop_columns("created"), {"subject": "subject"}

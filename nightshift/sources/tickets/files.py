@@ -8,6 +8,7 @@ extract_source   the raw table of a source, whatever its kind
 import os
 import shutil
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 
@@ -102,9 +103,11 @@ def unread_times(page, layout, *, columns):
     columns : the parameter. ValueError of one line where no column is `created` though another one holds
     times: a table whose times stand in a column of another name must not pass for one without times.
     """
-    rest = [name for name in page.column_names if name not in layout.values()]
-    flat = [name for name in rest if not pa.types.is_nested(page[name].type)]
-    texts = {name: as_text(page[name].slice(0, 200)).dropna() for name in flat}
+    texts = {}
+    for name in page.column_names:
+        if name not in layout.values():
+            with suppress(ValueError):  # a column of lists or bytes, which nobody reads
+                texts[name] = as_text(page[name].slice(0, 200)).dropna()
     times = [name for name, text in texts.items() if is_time_column(name, text)]
     if times and "created" not in layout and columns.get("created") != "":
         example = shown_value(texts[times[0]].iloc[0])
