@@ -1,4 +1,4 @@
-"""Findings of all studies to incidents: what kinds say of them, which of them are one. All is pure.
+"""From findings of all studies to incidents: what their kinds say, which belong together. All is pure.
 
 Findings   what their kinds say of them         describe_findings
 Links      which findings are one incident      correlate_findings, carry_over_topic_links, attach_delayed,
@@ -12,6 +12,7 @@ from scipy.sparse.csgraph import connected_components
 
 from nightshift import catalog
 from nightshift.schemas import FINDING_MAY_HAVE
+from nightshift.wording import fold_site
 
 DAY_H, WEEK_H = 24.0, 168.0
 GROUND = ("site", "service")  # what lies at a site and is not about one user or machine of it
@@ -21,21 +22,21 @@ OF_KIND = list(catalog.FindingKind.model_fields)
 def describe_findings(findings, sites, kinds=None):
     """Return `findings` with what their kinds say, in an order that does not depend on that of the rows.
 
-    sites : {what people call a site, in small letters: its own name}. kinds : {(study, kind):
-    FindingKind}, by default those of the catalog; a kind that is not there stands alone. Adds the fields of
-    FindingKind, name (the entity up to its first ":" or ","), and first_h, last_h: hours since 1970, NaN
-    where no time is known. A finding about a whole site that names no site is one of a community; a node that
-    is called as its site is the site. No row gives no row.
+    sites : {name, as `fold_site` gives it: site}, of `read_sites`. kinds : {(study, kind): FindingKind}, by
+    default those of the catalog; a kind that is not there stands alone. Adds the fields of FindingKind, name
+    (the entity up to its first ":" or ","), and first_h, last_h: hours since 1970, NaN where no time is
+    known. A finding about a whole site that names no site counts as one about a community, a node with the
+    name of its site as the site. No row gives no row.
     """
     kinds = catalog.finding_kinds() if kinds is None else kinds
     meant = [kinds.get((f.study, f.kind), catalog.FindingKind()) for f in findings.itertuples()]
     described = findings.assign(**{field: [getattr(kind, field) for kind in meant] for field in OF_KIND})
     described["label"] = described.label.where(described.label != "", described.kind.str.replace("_", " "))
-    described["site"] = [sites.get(site.casefold(), site) for site in described.site]
+    described["site"] = [sites.get(fold_site(site), site) for site in described.site]
     for name in FINDING_MAY_HAVE:  # which not every table has
         described[name] = described.get(name, pd.Series("", described.index)).fillna("").astype(str)
     described["sites"] = [
-        ", ".join(sites.get(site.casefold(), site) for site in names.split(", ")) for names in described.sites
+        ", ".join(sites.get(fold_site(site), site) for site in names.split(", ")) for names in described.sites
     ]
     described["name"] = described.entity.str.split("[:,]").str[0].str.strip()
     described.loc[(described.scope == "site") & (described.site == ""), "scope"] = "community"
@@ -81,14 +82,14 @@ def pairs_of_equals(here, there):
 def pairs_alike(one, other, columns):
     """(rows of `one`, rows of `other`), int, of all pairs that agree in all `columns`, ordered by both.
 
-    Only such pairs are ever looked at: of 5,000 findings and 20,000 of earlier nights a matrix of hours would
+    Only such pairs are ever compared: a matrix of hours of 5,000 findings and 20,000 of earlier nights would
     take 0.8 GB.
     """
     return pairs_of_equals(*codes_alike(one, other, columns))
 
 
 def pairs_among(one, other, columns, chosen, chosen_other):
-    """`pairs_alike` of the rows that are `chosen`, bool (n,), with those of the other that are, bool (m,)."""
+    """`pairs_alike` of the `chosen` rows of one table, bool (n,), and those of the other, bool (m,)."""
     rows, others = np.flatnonzero(chosen), np.flatnonzero(chosen_other)
     code, code_other = codes_alike(one, other, columns)
     here, there = pairs_of_equals(code[rows], code_other[others])
@@ -96,7 +97,7 @@ def pairs_among(one, other, columns, chosen, chosen_other):
 
 
 def hours_shared(one, here, other, there):
-    """Hours in which rows `here` of `one` and `there` of `other` overlap, negative for those between them,
+    """Hours in which rows `here` of `one` and `there` of `other` overlap, or minus the hours between them;
     NaN where a time is not known: float (pairs,).
     """
     first, last = (np.asarray(rows, float) for rows in (one.first_h, one.last_h))
@@ -106,7 +107,7 @@ def hours_shared(one, here, other, there):
 
 def within_gap(one, here, other, there):
     """Whether rows `here` of `one` and `there` of `other` are less than a day apart, or a week if one is
-    weekly: bool (pairs,). Unknown times are near.
+    weekly: bool (pairs,). True where a time is not known.
     """
     weekly = [(rows.cadence == "week").to_numpy() for rows in (one, other)]
     allowed = np.where(weekly[0][here] | weekly[1][there], WEEK_H, DAY_H)
@@ -134,8 +135,8 @@ def same_entity(findings, earlier_findings):
 
 
 def same_place(findings, earlier_findings):
-    """The same for a whole site and what lies at it, of one study: trouble of a storage may turn out to be
-    the site's. Sparse (n, m)
+    """The same for findings of one study and site, one of them about the whole site: trouble with a storage
+    may turn out to be the site's. Sparse (n, m)
     """
     here, there = (is_placed(rows) for rows in (findings, earlier_findings))
     pairs = pairs_among(findings, earlier_findings, ["study", "site"], here, there)
@@ -157,11 +158,11 @@ def continues(findings, earlier_findings):
 def correlate_findings(findings):
     """Number of the incident of each finding, int (n,), from 0 in the order of their first findings.
 
-    findings : as `describe_findings` gives it. Linked are: the same name in one study, less than a day apart
-    (a week if one is weekly); what is about a site or a service of it, overlapping in time; idle GPUs of one
-    site, less than a day apart; findings of one run. Then a community that does less at a site joins what
-    overlaps it most there of another study, and a topic of tickets follows at most one incident. No finding,
-    no number.
+    findings : as `describe_findings` gives it. Links join findings of one study and name less than a day
+    apart (a week if one is weekly), findings about a site or its services that overlap in time, idle GPUs of
+    one site less than a day apart, and findings of one run. Then a community that does less at a site joins
+    the incident that another study sees there with the longest overlap, and a topic of tickets joins at most
+    one incident. No finding, no number.
     """
     if not len(findings):
         return np.zeros(0, int)
@@ -186,10 +187,10 @@ def linked_pairs(findings):
 
 
 def attach_losses(findings, label):
-    """`label` (n,) with each incident of communities that do less at a site joined to what overlaps it most
-    there, of another study.
+    """`label` (n,) with each incident of communities that do less at a site joined to the incident that
+    another study sees there with the longest overlap.
 
-    By incident, since a community that went down twice must not bridge two strangers.
+    Each joins one incident, since a community that went down twice must not link two unrelated ones.
     """
     losing = ((findings.scope == "community") & findings.is_loss.astype(bool)).to_numpy()
     loss, other = pairs_among(findings, findings, ["site"], losing, is_placed(findings))
@@ -202,16 +203,16 @@ def attach_losses(findings, label):
     joined = label.copy()
     for one in pd.unique(label[losing]):
         if one in met:
-            joined[joined == one] = label[met[one]]
+            joined[joined == one] = joined[met[one]]
     return joined
 
 
 def attach_topics(findings, label):
     """`label` (n,) with each topic of tickets joined to the one incident that it may be about.
 
-    Of the same site, or, without one, incidents without a site that share two of its keywords, those count
-    that begin less than a week from the topic's first week; the nearest is taken. Only sites and services:
-    few users ask about a node, and many things happen to nodes.
+    Candidates begin less than a week before or after the topic and are of its site; for a topic without a
+    site, they have no site and share two of its keywords. The nearest is taken. Only sites and services
+    count: few users ask about a node, and many things happen to nodes.
     """
     topics, label = np.flatnonzero(findings.follows_incident.to_numpy(bool)), label.copy()
     if not len(topics):
@@ -237,11 +238,11 @@ def attach_topics(findings, label):
 
 
 def carry_over_topic_links(findings, label, earlier_findings):
-    """`label` (n,) with each topic of tickets that follows nothing tonight joined to what it followed when it
-    was last seen, if that is seen tonight.
+    """`label` (n,) with each topic of tickets that joined no incident tonight joined to the one that it
+    joined when it was last seen, if that is seen tonight.
 
-    A topic's weeks move on with the nights, and its incident would lose it on the day on which they begin too
-    early, or too late.
+    Otherwise an incident would lose its topic once the weeks of the topic, which move on with the nights,
+    begin too early or too late.
     """
     label = np.asarray(label).copy()
     if not len(findings) or not len(earlier_findings):
@@ -267,10 +268,10 @@ def is_retrospective(findings):
 
 def match_retrospective(findings, label, earlier_findings):
     """{number of an incident that continues nothing: name of the earlier one that other studies saw at its
-    site at its time, that of most hours}.
+    site at its time, with the longest overlap}.
 
-    A weekly study tells of what daily ones may have forgotten. What would be linked within a night is linked,
-    but only to one incident, since a week overlaps many things that have nothing to do with each other.
+    A weekly study reports what daily ones may have forgotten. It is linked as within a night, but to one
+    incident only, since a week overlaps many unrelated things.
     """
     label, before = np.asarray(label), earlier_findings.scope.isin(GROUND).to_numpy(bool)
     here, there = pairs_among(findings, earlier_findings, ["site"], is_retrospective(findings), before)
@@ -286,11 +287,11 @@ def match_retrospective(findings, label, earlier_findings):
 
 
 def attach_delayed(findings, label, earlier_findings):
-    """`label` (n,) with what a weekly study tells of an incident joined to it, if it is seen tonight, and to
-    what else it tells of it.
+    """`label` (n,) with late reports of weekly studies on one incident joined to each other, and to the
+    incident if it is seen tonight.
 
-    Of an incident is what is told late (see `match_retrospective`), and what was part of it when it was last
-    seen: its weeks may have moved on.
+    A late report belongs to the incident of `match_retrospective`, or else to that of which it was part when
+    it was last seen, since its weeks may have moved on.
     """
     label, before = np.asarray(label).copy(), earlier_findings.incident.to_numpy(object)
     here, there = continues(findings, earlier_findings).nonzero()
@@ -320,7 +321,7 @@ def in_order(label):
 
 
 def label_incidents(findings, before, remembered):
-    """Number the incident of each finding, int (n,), by what is found tonight and what earlier nights had.
+    """Number the incident of each finding, int (n,), from tonight's findings and those of earlier nights.
 
     before : findings of the incidents as they were last seen. remembered : all findings of earlier nights.
     """

@@ -11,6 +11,7 @@ from test_incidents import LIMITS, SCALES, WEIGHTS, at, finding, table, told_by_
 from nightshift import catalog
 from nightshift.incidents import chance, figures
 from nightshift.incidents.correlation import (
+    attach_losses,
     correlate_findings,
     describe_findings,
     hours_of,
@@ -234,6 +235,13 @@ def test_of_what_is_gone_the_last_night_is_told_once():
     gone = {row["incident"]: (row["state"], row["change"], row["ended"]) for row in rows_gone(before, ["g"], {"e": [0], "f": [0], "h": [0]})}
     part = ("closed", "now part of g", True)
     assert gone == {"a": ("resolved", "", True), "e": part, "h": part}
+
+
+def test_what_joins_an_incident_that_joins_another_goes_with_it():
+    rows = [("a", "site", "X", False), ("b", "community", "X", True), ("b", "site", "Y", False), ("c", "community", "Y", True)]
+    found = pd.DataFrame(rows, columns=["study", "scope", "site", "is_loss"]).assign(first_h=0.0, last_h=9.0)
+    assert attach_losses(found, np.array([0, 1, 1, 2])).tolist() == [0, 0, 0, 0]
+    assert attach_losses(found[:2], np.array([0, 1])).tolist() == [0, 0]
 
 
 def as_then(*rows, incidents, **more):

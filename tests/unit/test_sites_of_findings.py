@@ -23,6 +23,12 @@ def test_the_sites_of_a_finding_are_kept_by_the_names_of_the_repository():
     assert sites_of(described.to_dict("records")) == ["A", "B"]
 
 
+def test_a_site_is_recognised_in_letters_of_another_width():
+    written = build_findings([DIP | {"site": "\uff22-Site", "sites": "\uff22-Site, A"}], "accounting")
+    described = describe_findings(written, {"b-site": "B"})
+    assert (described.site.tolist(), described.sites.tolist()) == (["B"], ["B, A"])
+
+
 def test_tables_without_sites_are_read_as_before():
     written = build_findings([DIP | {"site": "A"}], "accounting")
     assert "sites" not in written
