@@ -1,5 +1,5 @@
-"""What somebody has silenced or acknowledged: entries of the configuration and of readers, and what they
-hold for.
+"""What somebody has silenced or acknowledged: entries of the configuration and of readers, and the incidents
+that they hold for.
 """
 
 import difflib
@@ -92,7 +92,7 @@ def _mistake(error, entries, where):
     if position is None:
         return f"{where} is {_shown(entries)}: it must be {NEEDED['silences']}"
     path = f"{where}[{position}]"
-    if error["type"] == "extra_forbidden":
+    if error["type"] in ("extra_forbidden", "invalid_key"):  # a key that is no text, such as 7, is unknown
         nearest = difflib.get_close_matches(str(key), KEYS, 1, 0)[0]
         return f"{path} has an unknown {str(key)!r}; the nearest is {nearest}"
     if error["type"] == "missing":
@@ -157,9 +157,9 @@ def _list_at(path, name=""):
 def record_silence(path, entry, newest=""):
     """Append an entry, as the configuration has them, to the YAML file at `path`; returns its Silence.
 
-    newest : the newest night, date as text. The file is replaced as a whole, its text otherwise kept, while
-    others wait. ValueError in one line for an entry that is wrong or over before the newest night, or a file
-    to which no line can be added; then it stays as it is.
+    newest : the newest night, date as text. The file is replaced as a whole, its other text kept, while other
+    writers wait. ValueError in one line for an entry that is wrong or ends before the newest night, or a file
+    to which no line can be added; the file then stays as it is.
     """
     from filelock import FileLock
 
@@ -185,10 +185,11 @@ def record_silence(path, entry, newest=""):
 
 
 def lift_silence(path, entry):
-    """Remove the line of an entry from the YAML file at `path`; returns whether there was one, of its own.
+    """Remove the line of an entry from the YAML file at `path`; returns whether the entry had its own line.
 
-    entry : a dict, as `record_silence` keeps it. The rest of the text stays, and others wait meanwhile. A
-    file that is no plain list, an entry a line, stays as it is.
+    entry : a dict, as `record_silence` keeps it. The rest of the text stays, and other writers wait. A file
+    that is no YAML list gives False, one that is no plain list, an entry a line, ValueError; both stay as
+    they are.
     """
     from filelock import FileLock
 
@@ -258,7 +259,7 @@ def reasons_of(entries):
 
 
 def holds_for(silence, incidents, findings):
-    """Return for which incidents an entry holds, whenever: bool (n,)."""
+    """Return which incidents an entry matches, whatever its last day: Series of bool (n,)."""
     held = incidents.incident == silence.incident if silence.incident else incidents.incident.notna()
     patterns = {name: getattr(silence, name) for name in PATTERNS if getattr(silence, name)}
     if not patterns:

@@ -47,6 +47,8 @@ def test_good_silences_are_text_whatever_yaml_made_of_them():
         ([GOOD | {"entity": False}], ["digest.silences[0].entity is False: it must be a text"]),  # a VO called no, without quotes
         ([GOOD | {"site": ["A", "B"]}], ["digest.silences[0].site is ['A', 'B']: it must be one text; write one entry for each"]),
         ([GOOD | {"sites": "A"}], ["digest.silences[0] has an unknown 'sites'; the nearest is site"]),
+        ([GOOD | {7: "A"}], ["digest.silences[0] has an unknown '7'; the nearest is "]),
+        ([GOOD | {None: "A"}], ["digest.silences[0] has an unknown 'None'; the nearest is "]),
         ([GOOD | {"as": "x", "until": "x"}], ["digest.silences[0].as is 'x'", "digest.silences[0].until is 'x'"]),
     ],
 )
