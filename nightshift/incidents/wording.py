@@ -1,4 +1,4 @@
-"""Sentences and tables that say of incidents what people read: when, in which state, how sure, how many."""
+"""Sentences and tables about incidents for people: when, in which state, how certain, how many."""
 
 from collections import Counter, defaultdict
 
@@ -30,8 +30,8 @@ def status_in_words(state, age_nights, ended=False, *, change=""):
 
 
 def when_in_words(row, day):
-    """Say since when an incident lasts; of one that goes on, though nothing of the night shows it, up to
-    which day it was judged.
+    """Say when an incident was seen, or since when it has lasted; for one that goes on but was not seen on
+    the night itself, also the last day that was judged.
 
     row : start, end, ended; its start may be missing. day : the night that is reported, date as text.
     """
@@ -47,7 +47,7 @@ def when_in_words(row, day):
 
 
 def sites_of(findings, first=""):
-    """List the sites that findings name, those that most of them name first, each once: list of text.
+    """List the sites that findings name, the most frequent first, each once: list of text.
 
     findings : list of dicts with `site`, and `sites` as schemas.py says, "" or None for none. first : the
     site that comes before all others, "" for none.
@@ -58,8 +58,8 @@ def sites_of(findings, first=""):
 
 
 def where_in_words(title, sites):
-    """Say where an incident of several sites is, as far as its title does not: " at A, B, C and 4 more", or
-    ", also at B and C"; "" for one site.
+    """Name the sites of an incident that its title leaves out: " at A, B, C and 4 more", or ", also at B and
+    C"; "" for one site.
     """
     others = [site for site in sites if site not in title]
     if len(sites) < 2 or not others:
@@ -123,18 +123,23 @@ def count_incidents(incidents):
     return {state: counted[state] for state in COUNTED_STATES}
 
 
-def listed(incidents):
-    """Return incidents as a table for people: DataFrame of text, one row per incident, empty for none."""
+def statuses_of(incidents):
+    """Say the states of incidents, as `status_in_words` does: Series of text."""
     status = [
         status_in_words(row.state, row.age_nights, bool(row.ended), change=row.change)
         for row in incidents.itertuples()
     ]
+    return pd.Series(status, incidents.index, dtype=str)
+
+
+def listed(incidents):
+    """Return incidents as a table for people: DataFrame of text, one row per incident, empty for none."""
     return pd.DataFrame(
         {
             "no.": incidents["rank"].astype(str),
             "incident": incidents.title,
             "severity": incidents.severity,
-            "state": pd.Series(status, incidents.index, dtype=str),
+            "state": statuses_of(incidents),
             "since": incidents.start.map(moment, na_action=None),
             "studies": incidents.studies.map(", ".join),
             "impact": incidents.impact,
@@ -165,9 +170,7 @@ def listed_changes(incidents):
 
 
 def severities_in_words(incidents):
-    """Write how many of `incidents` are how grave: "1 of high severity and 3 of low severity", "" for
-    none.
-    """
+    """Count `incidents` by severity, in words: "1 of high severity and 3 of low severity"; "" for none."""
     counts = incidents.severity.value_counts()
     grave = [name for name in ("high", "medium", "low") if name in counts]
     return joined(f"{counts[name]} of {name} severity" for name in grave)
@@ -175,11 +178,10 @@ def severities_in_words(incidents):
 
 def listed_silences(incidents):
     """Return silenced and acknowledged incidents as a table for people: by whom, until when, and why."""
-    status = map(status_in_words, incidents.state, incidents.age_nights, incidents.ended.astype(bool))
     return pd.DataFrame(
         {
             "incident": incidents.title,
-            "state": pd.Series(list(status), incidents.index, dtype=str),
+            "state": statuses_of(incidents),
             "as": incidents.silenced_as,
             "by": incidents.silenced_by,
             "until": incidents.silenced_until,

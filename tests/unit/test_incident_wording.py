@@ -21,6 +21,7 @@ from nightshift.incidents.wording import (
     incident_sentence,
     incident_sentences,
     listed_changes,
+    listed_silences,
     severities_in_words,
     status_in_words,
     when_in_words,
@@ -128,6 +129,14 @@ def test_what_has_changed_is_listed_with_the_newest_first_and_without_what_was_c
     mixed = some.assign(severity=["low", "high", "low", "medium"])
     assert severities_in_words(mixed) == "1 of high severity, 1 of medium severity and 2 of low severity"
     assert severities_in_words(some.head(0)) == ""
+
+
+def test_what_ended_before_it_was_watched_says_so_where_it_is_silenced_too():
+    silenced = {"silenced_as": "silenced", "silenced_by": "b", "silenced_until": DAY, "silenced_why": "w", "severity": "low"}
+    closed = INCIDENT | silenced | {"incident": "x", "state": "closed", "ended": True, "change": NOT_WATCHED}
+    table = listed_silences(pd.DataFrame([closed, closed | {"change": ""}]))
+    assert table.state.tolist() == [f"closed, {UNWATCHED}", "closed, seen in 2 nights"]
+    assert listed_silences(pd.DataFrame([closed]).head(0)).empty
 
 
 def test_an_incident_says_what_it_owes_its_place_to_with_the_most_first():
