@@ -1,5 +1,5 @@
-"""The archive of the digest, data/incidents: what earlier nights knew, and what a night that runs again was
-said to hold."""
+"""The archive of the digest, data/incidents: what earlier nights knew, and what a night held when it ran
+before."""
 
 import pandas as pd
 
@@ -9,7 +9,7 @@ from nightshift.products import read_json
 from nightshift.schemas import FOLLOWED, INCIDENT, INCIDENT_FINDING
 from nightshift.wording import one_line
 
-GAP = 3  # nights: a digest that runs on working days has not looked away over a week-end
+GAP = 3  # nights: a digest that runs on working days counts as watching over a weekend
 
 
 def read_night(folder, night):
@@ -27,7 +27,7 @@ def read_night(folder, night):
             raise ValueError(f"data/incidents/{name} cannot be read (it is missing)") from None
         except Exception as error:  # whatever Arrow, pandas or the disk say of a damaged file
             words = getattr(error, "strerror", None) or one_line(error)
-            # of the night before nothing is made again: no word of removing its table
+            # without the advice to remove the table so that it is made again: an earlier night is not
             reason = words.partition("; where it")[0].replace(str(folder), "data/incidents")[:150]
             raise ValueError(f"data/incidents/{name} cannot be read ({reason.rstrip('.')})") from None
     return [tables[0].assign(of=night), tables[1]]
@@ -46,8 +46,8 @@ def _check_types(table):
 
 def read_nights(folder, first, before):
     """Read the nights from `first` up to the one before `before` (date texts): ({night: [incidents,
-    findings]}, what cannot be read, one line each). Of a night whose tables are damaged or gone, what it
-    published counts.
+    findings]}, what cannot be read, one line each). What a night published replaces its damaged or lost
+    tables.
     """
     nights, notes = {}, []
     for night in known_nights(folder, first, before):
@@ -95,7 +95,8 @@ def read_published(folder, night):
     """Read [incidents with `of`, findings] of the `night` (date text) as its digest.json has them, which
     takes the place of tables in `folder` that cannot be read; None where it cannot be read either.
 
-    What it does not say is as of an incident of its first finding.
+    Description, scope and, where digest.json lacks it, benign are those of the kind of the first finding;
+    other columns that it lacks are "".
     """
     rows, findings = [], []
     try:
@@ -116,11 +117,11 @@ def read_published(folder, night):
 
 
 def newest_of(pairs):
-    """Pick from [incidents, findings] of some nights, the oldest first: what is known of each incident, as it
-    was last seen.
+    """Pick what is known of each incident, as it was last seen, from [incidents, findings] of some nights,
+    the oldest first.
 
-    Returns (its newest row, with `of`, its night; the findings of these rows; all findings, each of the
-    incident that had it last).
+    Returns (the newest row of each, with `of`, its night; the findings of these rows; all findings, each with
+    the incident that had it last).
     """
     rows = [incidents for incidents, _ in pairs if len(incidents)]
     newest = pd.concat(rows or [pd.DataFrame(columns=["incident", "state", "of"])])
@@ -140,8 +141,8 @@ def newest_of(pairs):
 
 
 def findings_without_news(earlier, findings, *, last_night, nights, missing):
-    """Return the `findings` of incidents that went on, on the `last_night`, and of which tonight can say
-    nothing: those stay as they were, and count as `kept`.
+    """Return those `findings` of incidents still open on the `last_night` on which no table of tonight can
+    say anything: they stay as they were, and count as `kept`.
 
     earlier, findings : the first two of `newest_of`. nights : studies with findings of tonight. missing :
     studies, or tables of their extra notebooks, without.
@@ -153,10 +154,10 @@ def findings_without_news(earlier, findings, *, last_night, nights, missing):
 
 
 def names_since(folder, day):
-    """What the night `day` and later ones were said to hold when they ran: their findings with `incident` and
+    """What the night `day` and later ones held when they ran: their findings with `incident` and
     `first_seen`, those of `day` first.
 
-    Of a night whose tables cannot be read, what it published counts; without that it has no say. No night
+    What a night published replaces tables that cannot be read; a night with neither is left out. No night
     gives no row.
     """
     parts = [pd.DataFrame(columns=[*INCIDENT_FINDING, "first_seen"])]
@@ -177,8 +178,8 @@ def watched_studies(folder, day):
     """Studies that reported on the last night before `day` (date text), if that is not more than GAP nights
     ago; None, all, where it cannot be read.
 
-    What one of these finds tonight for the first time is news. Of any other study it may be weeks old, see
-    `incidents.ended_unwatched`.
+    What one of these finds tonight for the first time is news. What another study finds may be weeks old, see
+    `tracking.ended_unwatched`.
     """
     counted = {path.stem for path in folder.glob("????-??-??.json")} | {*known_nights(folder, before=day)}
     last = max((night for night in counted if night < day), default=None)

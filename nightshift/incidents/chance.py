@@ -13,8 +13,8 @@ WITH_SITE = ["site", "service", "community", "desk"]  # scopes of findings that 
 
 
 def shuffle_sites(findings, sites, rng):
-    """Give the sites of each study the names of others, drawn anew, so that what one study sees stays as it
-    is and only that studies agree on a site is chance. Returns a new DataFrame.
+    """Rename the sites of each study at random, so that each study still sees the same and studies agree on a
+    site only by chance. Returns a new DataFrame.
 
     findings : with study and site, which is "" for none and stays so. sites : names that sites may have,
     besides those of the findings.
@@ -45,7 +45,7 @@ def links_in_words(findings, sites, *, permutations, pairs_drawn, rng):
 
     findings : as `describe_findings` gives them. sites : names that sites may have. permutations : drawings,
     at most. pairs_drawn : pairs of findings that all drawings may compare; where that leaves fewer than
-    LEAST_DRAWINGS, the sentence says so.
+    LEAST_DRAWINGS, and fewer than `permutations`, the sentence says so.
     """
     placed = findings[(findings.site != "") & findings.scope.isin(WITH_SITE)].reset_index(drop=True)
     if placed.study.nunique() < 2:

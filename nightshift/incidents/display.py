@@ -9,7 +9,9 @@ MAX_FINDINGS = 15  # of one incident, with their evidence
 
 
 def show_folded(title, table, none=""):
-    """Show a table folded below its title, which is escaped; of an empty one the sentence `none`, if any."""
+    """Show a table folded below its title, which is escaped; for an empty one show the sentence `none`, if
+    any.
+    """
     from IPython.display import HTML, display
 
     if not len(table):
@@ -21,7 +23,7 @@ def show_folded(title, table, none=""):
 
 
 def show_evidence(findings):
-    """Show what the first MAX_FINDINGS findings of an incident have seen, and how many more there are."""
+    """Show the evidence of the first MAX_FINDINGS findings of an incident, and how many more there are."""
     columns = ["study", "kind", "entity", "evidence"]
     show_table(findings.assign(kind=findings.label)[columns].head(MAX_FINDINGS))
     if len(findings) > MAX_FINDINGS:
@@ -45,11 +47,11 @@ def split_pictures(findings):
 
 
 def show_pictures(figures, sizes, *, root, max_mb, alt):
-    """Show pictures of the studies that are there, unless the page would grow too heavy, and name those that
-    are not on it; returns `sizes` with those that are shown now.
+    """Show those pictures that exist, as far as the page may grow, and name the others; returns `sizes` with
+    those that are shown now.
 
     figures : paths below the folder `root`. sizes : bytes of the pictures that the page has, {figure: bytes}.
-    max_mb : what all of them may take, MB. alt : text for who cannot see them.
+    max_mb : what all pictures of the page may take, MB. alt : text for readers who cannot see them.
     """
     from IPython.display import Image, display
 
@@ -65,8 +67,8 @@ def show_pictures(figures, sizes, *, root, max_mb, alt):
 
 
 def show_shared_pictures(findings, incidents, sizes, *, root, max_mb):
-    """Show the pictures of several incidents, those of the foremost incident first, each with the numbers of
-    its incidents; returns `sizes` as `show_pictures` does.
+    """Show the pictures that several incidents share, those of the highest rank first, each with the numbers
+    of its incidents; returns `sizes` as `show_pictures` does.
 
     findings : with study, incident and figure. incidents : all of the night, with rank and shown; pictures of
     incidents none of which is shown are left out.

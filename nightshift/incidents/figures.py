@@ -58,8 +58,8 @@ def plot_bar(finding, ax, *, height, has_twin):
 
 
 def plot_tonight(timed, ax, *, height, day):
-    """Grey the night that is reported, named at `height`, with how many findings have no bar and the days
-    since the last one ended.
+    """Shade the night that is reported and label it at `height`, with the number of timed findings that have
+    no bar and the days since the last one ended.
 
     timed : the findings of the incident that have times. day : the night, date as text.
     """
@@ -80,8 +80,8 @@ def plot_tonight(timed, ax, *, height, day):
 def plot_strip(findings, ax, *, day):
     """Draw the findings of one incident on a strip of time; returns `ax`.
 
-    Of those with times the MAX_BARS most surprising have a bar, in the order of their starts. Without any the
-    strip says so.
+    Of those with times the MAX_BARS most surprising have a bar, in the order of their starts. If none has
+    times, the strip says so.
     """
     timed = findings[findings.start.notna() & findings.end.notna()]
     timed = timed.sort_values(["p_value", "end"], ascending=[True, False], kind="stable")
@@ -102,8 +102,8 @@ def plot_strip(findings, ax, *, day):
 
 
 def finish_time_axis(ax):
-    """Leave the axis of time alone on a strip, with two to five dates, which have room on a phone, and below
-    them the year and UTC, once.
+    """Leave only the time axis on a strip, with two to five dates, which have room on a phone, and below them
+    the year and UTC, once.
     """
     ax.tick_params(labelsize=FONT)
     ax.spines.left.set_visible(False)
@@ -114,7 +114,7 @@ def finish_time_axis(ax):
 
 
 def move_inside(labels, ax):
-    """Move labels into `ax` that would leave it on the left or right. A label knows its place only when all
+    """Move labels that extend beyond the left or right of `ax` into it. Their extents are known only when all
     is drawn.
     """
     for label in labels:
@@ -140,8 +140,8 @@ def show_strip(row, findings, *, day, path):
 
 
 def reduce_colours(path):
-    """Save a picture anew with 64 colours, a third of its size, since mails take it along; an octree keeps
-    the colour of a short bar.
+    """Save a picture anew with 64 colours, at a third of its size, since mails carry it; an octree keeps the
+    colour of a short bar.
     """
     with atomic(path) as smaller:
         with Image.open(path) as picture:

@@ -52,8 +52,8 @@ def check_findings(findings, name):
 
 
 def tables_of(folder, study, nights, missing):
-    """Names of the tables of findings below `folder` of a study: its own, and those of its extra
-    notebooks, but for those that are `missing`.
+    """Names of the tables of findings of a study below `folder`: its own and those of its extra notebooks,
+    without those that are `missing` or are another study of `nights`.
     """
     further = sorted(path.stem for path in folder.glob(f"{study}_*.parquet"))
     return [
@@ -170,8 +170,8 @@ def judged_nothing(scores):
 
 
 def gather_findings(tables):
-    """Return tables of findings, as `read_tables` gives them, as one; without any row, a table that has but
-    their columns.
+    """Join tables of findings, as `read_tables` gives them, to one; without any row, an empty one with the
+    columns of FINDING, table, night and kept.
     """
     if filled := [table for table in tables if len(table)]:
         return pd.concat(filled, ignore_index=True)

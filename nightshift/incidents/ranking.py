@@ -14,7 +14,7 @@ RULES = """Of the evidence:
 {amounts}; of several, the largest;
 - sources: {study:g} per further study that sees it;
 - site: {site:g} if a site as a whole is hit;
-- benign: {benign:g} for what somebody most often wanted so, such as a surge or a move.
+- benign: {benign:g} for what is usually intended, such as a surge or a move.
 
 Of the night:
 
@@ -30,10 +30,10 @@ def rank_incidents(incidents, weights, scales, limits, max_incidents):
     weights : {"decade", "decades", "tenfold", "study", "site", "new", "going_on", "tonight", "benign"}:
     points per decade of p, how many decades count, per factor of ten of impact above its scale, per further
     study, for a whole site, for new or escalated, for what goes on, for what a daily source saw in the last
-    day, for what somebody wanted. scales : {unit: amount that is noticeable}. limits : {"high", "medium"}:
-    points of the evidence alone (surprise, impact, sources, site, benign) from which an incident is grave.
-    What changes because a night passes (news, going on, tonight) puts in order and makes nothing graver or
-    less grave. Silenced ones, then what is closed or resolved, come last and are never shown in full.
+    day, for what is usually intended. scales : {unit: amount that is noticeable}. limits : {"high",
+    "medium"}: points of the evidence alone (surprise, impact, sources, site, benign) from which an incident
+    has that severity. What changes because a night passes (news, going on, tonight) affects the order only.
+    Silenced ones, then what is closed or resolved, come last and are never shown in full.
     """
     w = weights
     impact = [
@@ -84,11 +84,10 @@ def rank_incidents(incidents, weights, scales, limits, max_incidents):
 
 
 def standing_in_words(evidence, night):
-    """Say what an incident owes its place to, the most first: "7.4 points: 5.4 of the evidence (impact 3.2,
-    surprise 2.2), 2.0 of the night (news 1, going on 1)".
+    """Say which points give an incident its place, the largest first: "7.4 points: 5.4 of the evidence
+    (impact 3.2, surprise 2.2), 2.0 of the night (news 1, going on 1)".
 
-    evidence, night : points of `rank_incidents`, {what they are for: number}; those of the evidence make an
-    incident grave.
+    evidence, night : points of `rank_incidents`, {what they are for: number}.
     """
     total, parts = sum(evidence.values()) + sum(night.values()), []
     for what, points in (("evidence", evidence), ("night", night)):
@@ -99,8 +98,8 @@ def standing_in_words(evidence, night):
 
 
 def needs_advice(ranked):
-    """Return the incidents of `rank_incidents` for which something is to be proposed: those shown in full,
-    and whatever else has not ended before, up to MAX_ADVISED in all; they are as many as a front page lists.
+    """Return the incidents of `rank_incidents` for which something is to be proposed: the first MAX_ADVISED
+    that are neither resolved nor closed, more than a front page lists.
     """
     return ranked[ranked.shown | ~ranked.state.isin(PAST_STATES)].head(MAX_ADVISED)
 

@@ -19,7 +19,7 @@ TITLES = {
     "detector": "{label}, {name}",
     "desk": "{label}: {entity}",
     "other": "{label}: {name}",
-}  # of an incident of one finding, by its scope, the gravest first
+}  # of an incident, by the scope of its gravest finding, the gravest scope first
 COLUMNS = [
     *("key", "site", "title", "description", "kinds", "studies", "start", "end", "ended", "active_last_day"),
     *("p_value", "impacts", "impact", "scope", "benign"),
@@ -31,7 +31,8 @@ READ = [  # of a finding, to say what its incident is
 
 
 def combine_p_values(p_values):
-    """Cauchy combination of p-values (n,), valid whatever their dependence (Liu & Xie 2020); 1 for none.
+    """Cauchy combination of p-values (n,), valid for small ones however they depend (Liu & Xie 2020); 1 for
+    none.
 
     A p-value of 0 counts as 1e-300. Those above 0.99 count as that: one of 1 would outweigh all others.
     """
@@ -86,18 +87,17 @@ def impact_text(impacts, labels=None):
 
 
 def summarise_incidents(findings, label, still_h=6.0, newest=None):
-    """One row per incident: DataFrame [label] with key (study, scope, name of its first finding), site, what,
-    description, kinds, studies, start, end, ended, active_last_day (seen in
-    the last day that its daily sources know), p_value, impacts, impact, scope, benign.
+    """One row per incident: DataFrame [label] with key (study, scope, name of its first finding), site,
+    title, description, kinds, studies, start, end, ended, active_last_day (seen in the last day that its
+    daily sources know), p_value, impacts, impact, scope, benign.
 
     findings : as `describe_findings` gives it, with `night`, the night (date text) that each is of. newest :
     {study: newest time in its source}, if that may be earlier than the end of the night.
 
-    One rule says what has ended. A finding has when it ends `still_h` or more hours before what its source
-    knows, a weekly one when it ends a week or more before: at the edge of what is known nothing has ended,
-    since nobody has seen what came after. Without times it goes on as long as it is found. An incident has
-    ended when all its findings have; where a daily source sees it, those of daily sources decide, since they
-    know of later days than those of weekly ones.
+    A finding has ended when it ends at least `still_h` hours, or a week for a weekly one, before the newest
+    time that its source knows: at the edge of what is known nothing has ended, since nobody has seen what
+    came after. Without times it goes on as long as it is found. An incident has ended when all its findings
+    have; where daily sources see it, theirs decide, since they know later days than weekly ones.
     """
     label = np.asarray(label)
     has_ended, active_last_day = states_of(findings, still_h, newest)
@@ -139,10 +139,10 @@ def states_of(findings, still_h, newest):
 
 
 def summary_of(group, labels):
-    """What `summarise_incidents` says of one incident but for its times, as a dict. group : its findings,
-    dicts in their order. labels : catalog.impact_labels, asked once for each set of kinds.
+    """What `summarise_incidents` says of one incident, as a dict without the columns that it takes from
+    whole tables. group : its findings, dicts in their order. labels : catalog.impact_labels, cached.
 
-    As dicts, since of 2,000 incidents a table for each would take 20 s.
+    Dicts, since a table for each of 2,000 incidents would take 20 s.
     """
     grave = {scope: place for place, scope in enumerate(TITLES)}
     lead = min(group, key=lambda one: (grave[one["scope"]], np.nan_to_num(one["p_value"], nan=np.inf)))

@@ -33,18 +33,17 @@ def track_incidents(
     watched=None,
     stored=None,
 ):
-    """(incidents with their name and state tonight, findings with `incident`): the rows of `made`, and what
-    is gone since last night.
+    """(incidents with their name and state tonight: the rows of `made`, and those gone since last night;
+    tonight's findings with `incident`; the earlier findings of those gone that are resolved).
 
     earlier, earlier_findings : the last known row of each incident of earlier nights, with `of` (its night),
-    and its findings; both may be empty. remembered : findings of all earlier nights, of which those that its
-    sources had forgotten when it was last seen count, too, but for what users ask, whose weeks move on. An
-    incident is the one of earlier nights that `match_identities` gives it. Of several it is the oldest, the
-    others are part of it. States are those that the notebook explains. Findings that are `kept` are of an
-    earlier night: their study has none of tonight. watched : studies that reported on the night before (None:
-    all), see `ended_unwatched`. stored : what this night and later ones were said to hold when they ran
-    before, findings with `incident` and `first_seen`; what is new takes its name of then, see
-    `ids_of_earlier_run`.
+    and its findings; both may be empty. remembered : findings of all earlier nights; those that the sources
+    of an incident had forgotten when it was last seen count too, except topics of tickets, whose weeks move
+    on. An incident continues the earlier one that `match_identities` gives it; of several, the oldest, of
+    which the others become part. The notebook explains the states. Findings that are `kept` are of an earlier
+    night: their study has none of tonight. watched : studies that reported on the night before (None: all),
+    see `ended_unwatched`. stored : what this night and later ones held when they ran before, findings with
+    `incident` and `first_seen`; a new incident takes its name of then, see `ids_of_earlier_run`.
     """
     nothing = pd.DataFrame(columns=["incident", "first_seen", "state", "ended", "of"])
     before = (earlier if len(earlier) else nothing).set_index("incident")
@@ -84,7 +83,7 @@ def rows_by(findings, key):
     """A function that returns the findings of one value of `key`, with their times in hours and `night_h`,
     when their night begins.
 
-    Nothing else of them tells what has become of an incident, and of 2,000 incidents whole rows take 10 s.
+    No other column says what has become of an incident, and whole rows of 2,000 incidents would take 10 s.
     """
     times = findings[["cadence", "scope", "first_h", "last_h", "kept"]].assign(
         night_h=hours_of(findings.night)
@@ -95,7 +94,7 @@ def rows_by(findings, key):
 
 def with_older(earlier_findings, remembered, before):
     """Return the findings that tonight's are compared with: those of earlier incidents as they were last
-    seen, and of the same incidents those that their sources have forgotten since, but for what users ask.
+    seen, and older ones of the same incidents that their sources have forgotten, except topics of tickets.
     """
     if remembered is None:
         return earlier_findings
@@ -149,13 +148,12 @@ def rows_gone(before, names, matches):
 
 
 def ended_unwatched(one, findings, watched):
-    """Whether an incident that no earlier night knows had ended before anybody looked: no news, though nobody
-    has said so before.
+    """Whether an incident that no earlier night knows is no news, since it had ended before anybody looked.
 
     one : its row. findings : its findings. watched : studies that reported on the night before, None for all.
-    Of those, what is first seen tonight is news, whenever it was. Of a study that reports for the first time,
-    or again after nights without it, news is what goes on, or was there on its night, and data of a detector:
-    whether they are good for physics has to be decided, however old they are.
+    Whatever these see for the first time tonight is news, however old it is. Of a study that reports for the
+    first time, or again after nights without it, news is what goes on or was there on its night, and data of
+    a detector, of any age, since somebody has to decide whether they are good for physics.
     """
     if watched is None or set(one["studies"]) & set(watched) or not one["ended"]:
         return False
@@ -202,8 +200,8 @@ def match_identities(findings, label, before, earlier_findings):
     """({number of tonight: earlier name that it takes}, {earlier name: numbers of tonight that continue its
     findings, that of most first}).
 
-    The oldest names choose first: what is the same thing, then what is left of the same place, then what is
-    told late.
+    Older incidents have priority; matches of the same entity beat matches of the same site, and late reports
+    of weekly sources come last.
     """
     taken, matches = {}, {}
     if not len(before) or not len(findings):
@@ -283,8 +281,9 @@ def continued(one, then, findings, past, escalation_factor):
 def seen_after(end, findings, told_late):
     """Whether any of the findings was there after `end`, UTC, or may have been, without times.
 
-    What is found by the week was there in some part of its last week, which also nights without news move on;
-    told_late : whether none of their studies knew the incident, which then may name whole weeks.
+    A weekly finding was there in some part of its last week, which moves on even in nights without news, so
+    it counts only if that whole week is after `end`. told_late : whether none of their studies knew the
+    incident; a week is then taken off all findings, since they may name whole weeks.
     """
     weekly = (findings.cadence == "week").to_numpy()
     last_h = findings.last_h.to_numpy(float) - WEEK_H * (weekly | told_late)
@@ -294,10 +293,10 @@ def seen_after(end, findings, told_late):
 
 def growth(now, then):
     """{unit: how many times its impact per day is that of the night before}, where both are known; of several
-    studies the most.
+    studies the largest.
 
     now, then : (findings, their impacts). The days are those that the findings span, not those of the
-    incident, of which a source forgets the first.
+    incident, whose first days a source may forget.
     """
 
     def per_day(findings, impacts):
