@@ -127,8 +127,8 @@ def concerns_of(study, one):
 
 
 def checked_incident(incident):
-    """Return an incident of digest.json as it is, if all that a mail shows of it is there; else KeyError,
-    TypeError or AttributeError.
+    """Return an incident of digest.json, its studies each on one line and its figure as text, if all that a
+    mail shows of it is there; else KeyError, TypeError or AttributeError.
     """
     view_of(incident)
     return incident | {
@@ -153,7 +153,7 @@ def mail_view(night, settings, address, notified):
     mends = address in settings.failures
     if not digest and not (mends and (night.failed or {one["id"] for one in night.concerns} - notified)):
         return None
-    subscribed = [study for studies, _ in rules for study in (studies or [None])]
+    subscribed = [study for studies, _ in rules for study in ([None] if studies is None else studies)]
 
     def theirs(ones):
         return [one for one in ones if mends or one["study"] in subscribed or None in subscribed]
@@ -189,8 +189,8 @@ def mail_view(night, settings, address, notified):
 
 
 def may_see(rules, incident):
-    """Tell whether one of the rules of a recipient, (studies or None, position of the least severity) each,
-    lets them see an incident of digest.json.
+    """Tell whether one of the rules of a recipient, (studies or None for all, position of the least severity)
+    each, lets them see an incident of digest.json.
     """
     seen_by, severity = {*incident["studies"]}, incident["severity"]
     return any(
@@ -215,8 +215,8 @@ def numbered_views(incidents):
 
 
 def counts_of(night, seen):
-    """Counts of the incidents that a recipient may see; that there is none is said only where all is
-    known, and none where they see but a part.
+    """Count in words the incidents that a recipient may see: "no incident" only of a complete night, and
+    "nothing for you" where only incidents that they may not see are urgent.
     """
     heard = [one for one in seen if not one["silence"]]
     if night.assurance.complete and not heard and any(pressing(one) for one in night.incidents or []):
@@ -225,7 +225,7 @@ def counts_of(night, seen):
 
 
 def sentence_of(night, subscribed, mends):
-    """What is not known of a night, with the names of the studies that a recipient asks for alone."""
+    """What is not known of a night, naming only the studies that a recipient asks for."""
     if mends or None in subscribed:
         return night.assurance.sentence
     verdicts = {
@@ -236,9 +236,7 @@ def sentence_of(night, subscribed, mends):
 
 
 def subject_of(view):
-    """One line for a header: what is in it cannot end it, and an encoded word in a name stays as it is
-    written.
-    """
+    """The subject, one line that nothing in it can end, in which an encoded word of a name is not decoded."""
     if view["digest"]:
         ends = Counter(how for how, _ in dict.fromkeys((one["how"], one["study"]) for one in view["failed"]))
         first = [
@@ -271,8 +269,8 @@ def png(path):
 
 
 def figures_of(root, view):
-    """{content id: PNG} of the first incidents, by rank, as far as a message may hold; `figure` of each
-    incident becomes its address in the message, "" of those without.
+    """{content id: PNG} of the first FEW incidents that are shown, as far as a message may hold; `figure` of
+    each of these is replaced by its address in the message, "" without one.
     """
     figures, left = {}, MAX_FIGURES
     for one in view["shown"][:FEW]:
@@ -286,8 +284,8 @@ def figures_of(root, view):
 
 
 class Folding(EmailPolicy):
-    """As SMTP, but a header never begins with an empty line, as Python folds one that fits a line without
-    its name: some programs show none then.
+    """The policy SMTP, but no header begins with an empty line, which some programs do not show: so Python
+    folds a value that fits a line only without the name of its header.
     """
 
     def fold_binary(self, name, value):
@@ -300,9 +298,7 @@ class Folding(EmailPolicy):
 
 @functools.cache
 def mail_templates():
-    """The templates of the site, as mail needs them, compiled once for all messages: for each it took 60
-    ms of a processor.
-    """
+    """The templates of the site, as mail needs them, compiled once: it took 60 ms for each message."""
     return templates().overlay(lstrip_blocks=True, autoescape=lambda name: name.endswith(".html.j2"))
 
 
@@ -310,6 +306,8 @@ def message_of(root, view, settings, addresses):
     """Make the message to `addresses` that holds `view`: text, HTML and figures; equal content for equal
     recipients has an equal Message-ID.
     """
+    # figures get addresses of this message, and the view may belong to another one too
+    view = view | {"shown": [dict(one) for one in view["shown"]]}
     figures, subject = figures_of(root, view), subject_of(view)
     values = view | {"subject": subject, "site_url": settings.site_url, "few": FEW}
     text, markup = (

@@ -1,5 +1,5 @@
-"""What a configuration says of those who are told of a night, by mail, chat or Alertmanager: who gets what,
-and for mails from whom, through which server.
+"""Sections of a configuration that say who is told what of a night, by mail, chat or Alertmanager; that of
+mails also names the sender and the server.
 """
 
 import contextlib
@@ -90,9 +90,12 @@ def read_recipients(config, section, checked, more):
 
 
 def checked_rule(where, one, configured):
-    """(studies or None for all, position of the least severity) of an entry `one` of `to`."""
+    """(studies or None for all, position of the least severity) of an entry `one` of `to`; ValueError says in
+    one line what is wrong. where : its path. configured : the studies of the configuration.
+    """
     studies, severity = one.get("studies"), one.get("severity", "low")
-    if unknown := [study for study in list_of(f"{where}.studies", studies) if study not in configured]:
+    names = list(configured)  # what stands in the place of a study may be a mapping, which no dict looks up
+    if unknown := [study for study in list_of(f"{where}.studies", studies) if study not in names]:
         raise ValueError(f"{where}: unknown study {unknown[0]!r}; known are {', '.join(configured)}")
     if severity not in SEVERITIES:
         raise ValueError(f"{where}: severity {severity!r} is none of {', '.join(SEVERITIES)}")

@@ -303,6 +303,7 @@ def test_settings_are_read():
         ({"to": [{"address": "a@example.org", "study": "transfers"}]}, "mail.to[0]: unknown setting 'study'"),
         ({"to": [{"address": "a@example.org", "studies": ["transferz"]}]}, "mail.to[0]: unknown study 'transferz'; known are transfers, accounting"),
         ({"to": [{"address": "a@example.org", "studies": "transfers"}]}, "mail.to[0].studies must be a list, such as [transfers]"),
+        ({"to": [{"address": "a@example.org", "studies": [{"transfers": {}}]}]}, "mail.to[0]: unknown study {'transfers': {}}; known are "),
         ({"to": [{"address": "a@example.org", "severity": "huge"}]}, "severity 'huge' is none of low, medium, high"),
         ({"to": ["a@example.org"]}, "mail.to[0] must be a mapping of address, studies, severity"),
         ({"to": "a@example.org"}, "mail.to must be a list, such as [a@example.org]"),
@@ -339,6 +340,17 @@ def test_figures_fill_all_that_a_message_may_hold(tmp_path, monkeypatch):
     shown = [{"rank": rank, "figure": "one.png"} for rank in (1, 2, 3)]
     assert list(figures_of(tmp_path, {"day": DAY, "shown": shown})) == [f"figure{n}.{DAY}@nightshift" for n in (1, 2)]
     assert [one["figure"] for one in shown] == [f"cid:figure1.{DAY}@nightshift", f"cid:figure2.{DAY}@nightshift", ""]
+
+
+def test_every_message_of_one_view_has_its_figures(tmp_path, monkeypatch):
+    """A message holds MAX_TO recipients; the others get one more of the same."""
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "one.png")
+    write_incidents(tmp_path, [incident("slow storage", figure="one.png")])
+    write_run(tmp_path)
+    monkeypatch.setattr(policy.mail, "MAX_TO", 1)
+    both = drafts(tmp_path, settings(to=[{"address": "a@example.org"}, {"address": "b@example.org"}], failures=[]))
+    assert [message["To"] for message in both] == ["a@example.org", "b@example.org"]
+    assert [[part.get_content_type() for part in message.walk()].count("image/png") for message in both] == [1, 1]
 
 
 def test_what_was_sent_today_counts_and_what_is_dated_in_the_future_does_not(tmp_path):
