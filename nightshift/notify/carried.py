@@ -42,4 +42,4 @@ def carry_news(root, night, silent):
 
 def state_after(state):
     """Return the state of an incident on the following night, if nothing changes."""
-    return "closed" if state == "resolved" else "ongoing"
+    return "closed" if state in ("resolved", "closed") else "ongoing"

@@ -8,12 +8,12 @@ channel is a module that writes messages and hands them over; the rules are the 
 
 - At most one mail a night for each recipient. It is sent when something that they may see is new (it may
   have ended), escalated or resolved, or goes on and was never in a mail to them, as after a mail that was
-  lost; with `only_changes: false`, every night. Who is told of failures as well finds them in the digest.
+  lost; with `only_changes: false`, every night. Whoever is told of failures too finds them in the digest.
 - What hinders all mail (no connection, no valid certificate, no login, a sender that is refused), a lost
   connection and an answer 4xx: tried again at the next runs, for RETRY_NIGHTS nights, earlier nights first.
   An answer 5xx to a recipient or to the message: not tried again for this night.
 - No answer after the last byte: the server may have delivered it (RFC 5321, 4.5.3.2.6), so it is reported
-  and not sent again; the next night tells what goes on. Better once too few than twice.
+  and not sent again; the next night tells what goes on. Better one mail too few than one too many.
 - A night that is rendered again after a later one was published and mailed sends nothing; a night after
   today is refused, and none counts as later. A mail.json that cannot be read is put aside: what became of
   that night's mail is not known then, and none of it is sent again. One run mails at a time.
@@ -75,19 +75,15 @@ def send_night(root, day, config, channel=mail, *, dry_run=False):
             return []
         settings.channel = channel
         refuse_future(day)
-        if not (root / "reports" / day / "digest.json").exists():
-            return [
-                f"the night of {day} has not been published: there is no "
-                f"{root / 'reports' / day / 'digest.json'}"
-            ]
+        if not (digest := root / "reports" / day / "digest.json").exists():
+            return [f"the night of {day} has not been published: there is no {digest}"]
         with (root / f"reports/.{channel.SECTION}.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return write_drafts(root, day, settings) if dry_run else send_all(root, day, settings)
     except BlockingIOError:
         return ["another run is sending mail, and this one leaves it to that"]
-    except (
-        Exception
-    ) as error:  # whatever it is, the site is published, and that must not end with a traceback
+    except Exception as error:
+        # whatever it is, the site is published, and that must not end with a traceback
         return [one_line(error if isinstance(error, ValueError) else f"{type(error).__name__}: {error}")]
 
 
@@ -212,7 +208,7 @@ def views_of(night, settings, states, due=None):
 
 
 def notified_before(states, day, key):
-    """Ids of the incidents that a recipient knew of before the night of `day`."""
+    """Ids of the incidents and concerns that a recipient knew of before the night of `day`."""
     return set(
         next(
             (
@@ -275,8 +271,8 @@ def read_states(root, settings):
     """({night: {recipient: what became of their mail}} of the latest MAX_STATES nights, a line for each
     mail.json that cannot be read).
 
-    Of such a night nobody knows who has got what, so that nothing of it is sent again: better once too few
-    than twice. The file is put aside as mail.damaged.json, and another takes its place.
+    Nobody knows who got what of such a night, so nothing of it is sent again: better one mail too few than
+    one too many. The file is put aside as mail.damaged.json, and another takes its place.
     """
     states, lines, today = {}, [], str(datetime.now(UTC).date())
     section = settings.channel.SECTION
@@ -367,6 +363,7 @@ def write_drafts(root, day, settings):
         path.parent.name: read_quietly(path)
         for path in sorted(root.glob(f"reports/????-??-??/{channel.SECTION}.json"))[-MAX_STATES:]
     }
+    carry_news(root, night, silent_nights(root, day, sent))
     for n, (view, to) in enumerate([one for one in views_of(night, settings, sent | {day: {}}) if one[0]], 1):
         content = channel.compose(root, view, settings, to).content
         kind = "digest" if view.get("digest", True) else "failures"
