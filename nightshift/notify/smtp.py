@@ -20,17 +20,17 @@ TIMEOUT_S, SESSION_S = 30, 180
 
 
 class NoWay(Exception):
-    """Nothing can be sent now, to nobody; its text says why."""
+    """Nothing can be sent to anybody now; its text says why."""
 
 
-def reason(error):
-    """One line of what went wrong between us and the server."""
+def reason(error, timeout_s=TIMEOUT_S):
+    """One line of what went wrong between us and the server, which had `timeout_s` to answer."""
     if isinstance(error, smtplib.SMTPResponseException):
         return answer(error.smtp_code, error.smtp_error)
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is refused: {error.verify_message}"
     if isinstance(error, TimeoutError) or "timed out" in str(error):
-        return f"no answer within {TIMEOUT_S} s"
+        return f"no answer within {timeout_s} s"
     return one_line(error) or type(error).__name__
 
 
@@ -50,8 +50,8 @@ def expect(code, reply):
 
 @contextlib.contextmanager
 def connected(settings, *, timeout_s=None):
-    """A session with the mail server: encrypted, its certificate verified, logged in, our sender taken;
-    NoWay says why there is none. timeout_s : for one answer, if not TIMEOUT_S.
+    """A session with the mail server: encrypted, its certificate verified, logged in, our sender accepted;
+    NoWay says why there is none. timeout_s : for one answer, by default TIMEOUT_S.
     """
     scheme, host, port = settings.server
     context, timeout_s = ssl.create_default_context(), timeout_s or TIMEOUT_S
@@ -60,8 +60,8 @@ def connected(settings, *, timeout_s=None):
         if scheme == "smtps"
         else smtplib.SMTP(timeout=timeout_s)
     )
-    # whose certificate it must be; smtplib sets it only where it connects at once, and then nothing could end
-    # that
+    # the name that the certificate must hold; smtplib sets it only where it connects at once, and then
+    # nothing could end that
     server._host = host
     end = threading.Timer(
         SESSION_S, lambda: server.sock and socket.socket.shutdown(server.sock, socket.SHUT_RDWR)
@@ -77,11 +77,9 @@ def connected(settings, *, timeout_s=None):
                 server.login(*settings.login)
             server.ehlo_or_helo_if_needed()
             expect(250, server.mail(settings.sender))
-        except (
-            OSError,
-            ValueError,
-        ) as error:  # those of smtplib and ssl are OSErrors, a line that is no text is a ValueError
-            raise NoWay(f"{host}:{port}: {reason(error)}") from None
+        except (OSError, ValueError) as error:
+            # those of smtplib and ssl are OSErrors, a line that is no text is a ValueError
+            raise NoWay(f"{host}:{port}: {reason(error, timeout_s)}") from None
         yield server
         with contextlib.suppress(OSError):  # the mail is delivered, whatever comes of our goodbye
             server.quit()
