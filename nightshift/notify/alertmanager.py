@@ -2,9 +2,9 @@
 them.
 
 An Alertmanager forgets an alert that nobody repeats, and all of them when it is started again. So it is told
-every night of all that is open, under labels that stay the same as long as an incident does: it tells people
-once, and again when a finding of another study, kind, site or entity joins. What it was told and is open no
-more, is ended. Of several nights it needs the latest alone.
+every night of all that is open, under labels that stay the same as long as an incident does: it notifies
+people once, and again when the severity changes or a finding of another study, kind, site or entity joins.
+Alerts that it was told of and that are no longer open are ended. Of several nights it needs only the latest.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from nightshift.wording import one_line
 
 SECTION, MAX_TO, DRAFT, LATEST_ONLY = "alertmanager", 1, "json", True
 read_settings = read_alertmanager
-# after which an alert ends that no night repeats: three nights may be missed, and no alert ends for that
+# after which an alert ends that no night repeats: after two missed nights the third is still in time
 LASTS = timedelta(hours=78)
 INCIDENT = "NightshiftIncident"
 LONGEST = 120  # characters of a label
@@ -45,9 +45,7 @@ def view_for(night, settings, url, entry):
 
 
 def alerts_of(night, view, settings):
-    """The alerts of what a recipient may see of a night: open incidents, failed studies, what else is to be
-    known.
-    """
+    """The alerts of what a recipient may see of a night: open incidents, failed studies, and concerns."""
     seen, page = set(view["seen"]), f"{settings.site_url}{night.day}/"
     ones = [incident_alert(one, page) for one in night.incidents or [] if one["id"] in seen and going_on(one)]
     ones += [
@@ -81,10 +79,8 @@ def incident_alert(one, page):
 
 
 def labels_of(incident):
-    """Name what tells an incident of digest.json from others and what an entry of `silences` may match: its
-    incident, severity, and site, study, kind and entity of all its findings, separated by commas.
-
-    These are the labels of its alert, whoever raises it, and silences are written on them.
+    """The labels of the alert of an incident of digest.json, whoever raises it: its id, its severity, and
+    study, kind, site and entity of all its findings, separated by commas. Silences match them.
     """
     findings = incident.get("findings") or []
     lists = {

@@ -15,7 +15,8 @@ ON_THE_WAY = {502, 504}  # a proxy does not know what became of it
 
 
 def post(url, content, *, auth=None):
-    """Send `content`, what JSON holds, to `url`: (sent, waiting, refused or unclear; why, in one line).
+    """Send `content`, anything that JSON holds, to `url`: (sent, waiting, refused or unclear; why, in one
+    line).
 
     auth : as requests has it; without it, that of netrc.
 
@@ -32,7 +33,8 @@ def post(url, content, *, auth=None):
 
 
 def ask(method, url, *, wait_s=None, **content):
-    """Ask a server: (status, beginning of the text, headers) of its answer, or instead the error.
+    """Ask a server: (status, beginning of the text, bytes, headers) of its answer, or instead the error. The
+    text of a good answer is not read, b"".
 
     wait_s : the longest wait for the connection and for one answer; by default CONNECT_S and ANSWER_S.
     content : as `requests` takes it.
@@ -61,7 +63,7 @@ def outcome_of(end):
 
 
 def is_before(error):
-    """Whether an error came before anything was sent: no connection, no address, no valid certificate."""
+    """Whether an error came before anything was sent: no connection, address, proxy or valid certificate."""
     of_way = requests.ConnectTimeout | requests.exceptions.SSLError | requests.exceptions.ProxyError
     unmade = any(name in chain_of(error) for name in ("NewConnectionError", "NameResolutionError"))
     return isinstance(error, of_way | ValueError) or unmade

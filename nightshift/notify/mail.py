@@ -7,7 +7,7 @@ from nightshift.notify import smtp
 from nightshift.notify.message import mail_view, message_of
 
 SECTION, DRAFT, LATEST_ONLY = "mail", "eml", False
-MAX_TO = 50  # recipients of one message; servers take 100 (RFC 5321, 4.5.3.1.8), many less
+MAX_TO = 50  # recipients of one message; servers must take 100 (RFC 5321, 4.5.3.1.8), many take fewer
 read_settings = sections.read_settings
 
 

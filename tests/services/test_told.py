@@ -347,7 +347,7 @@ def test_an_alertmanager_that_was_away_is_told_of_the_latest_night_only(tmp_path
         assert outcomes(tmp_path, "alertmanager") == ["superseded"]
         assert policy.tell_night(tmp_path, LATER[0], settings("alertmanager", server)) == []
         assert [texts["summary"] for _, texts in alerts_at(server)] == ["idle GPUs"]
-    assert LASTS.total_seconds() > 3 * 86_400, "no alert ends for three missed nights"
+    assert LASTS.total_seconds() > 3 * 86_400, "no alert ends for two missed nights"
 
 
 # ---------------------------------------------------------------------------------------------------------- missed nights

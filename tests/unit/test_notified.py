@@ -109,6 +109,14 @@ def test_what_went_wrong_with_a_mail_server_is_one_line(error, words):
     assert smtp.reason(error) == words
 
 
+def test_a_mail_server_that_is_silent_had_the_time_that_it_was_given(monkeypatch):
+    assert smtp.reason(TimeoutError(), 5) == "no answer within 5 s"
+    server = Post()
+    server.connect = lambda *address: (_ for _ in ()).throw(TimeoutError())
+    with pytest.raises(smtp.NoWay, match=r"^h:25: no answer within 2 s$"):
+        met(monkeypatch, server, timeout_s=2)
+
+
 def test_of_the_answer_of_a_server_two_hundred_characters_are_told():
     assert smtp.answer(550, b"x" * 300) == f"it says 550 {'x' * 199}…"
 
@@ -388,7 +396,7 @@ def alerted(labels):
     return {"labels": labels, "annotations": {}}
 
 
-def test_alerts_last_over_three_missed_nights_and_those_that_are_gone_end_now():
+def test_alerts_last_over_two_missed_nights_and_those_that_are_gone_end_now():
     now = datetime(2026, 1, 31, 6, tzinfo=UTC)
     view = {"day": NIGHTS[3], "alerts": [alerted({"a": "1"})], "ended": [{"a": "2"}]}
     message = alertmanager.compose(None, view, None, ["http://x"], now)
@@ -560,6 +568,12 @@ def test_who_mends_is_told_of_failures_and_of_concerns_that_are_not_known_yet():
 def test_a_reader_is_told_what_failed_and_what_is_missing_of_the_studies_they_ask_for(rules, failures, studies):
     view = view_of(*rules, failures=failures, night=night_of(failed=FAILED, concerns=CONCERNS, missing=["tickets", "transfers"]))
     assert [one["study"] for one in view["failed"]] == [one["study"] for one in view["concerns"]] == view["missing"] == studies
+
+
+def test_who_asks_for_no_study_is_told_of_none():
+    night = night_of(failed=FAILED, concerns=CONCERNS, missing=["tickets"])
+    view = view_of((set(), 0), night=night, only_changes=False)
+    assert (view["seen"], view["failed"], view["concerns"], view["missing"]) == ([], [], [], [])
 
 
 def test_what_is_not_known_is_said_of_the_studies_that_a_reader_asks_for():
@@ -804,6 +818,16 @@ def test_a_night_is_told_by_all_channels_of_the_configuration_and_by_none_for_a_
     assert [channel.handed for channel in channels] == [[(NIGHTS[0], "a")], []]
     assert policy.tell_night(tmp_path, NIGHTS[0], config | {"alertmanager": {"to": ["a"]}}) == []
     assert channels[1].handed == [(NIGHTS[0], "a")]
+
+
+def test_a_draft_tells_the_news_of_nights_of_which_no_message_went_out(tmp_path):
+    published(tmp_path, *NIGHTS[:3])
+    channel, headlines = Channel(), []
+    assert send(tmp_path, NIGHTS[0], channel, "a") == []
+    channel.view_for = lambda night, settings, address, entry: (headlines.append(night.headline), {"day": night.day, "seen": []})[1]
+    assert send(tmp_path, NIGHTS[2], channel, "a", dry_run=True) == []
+    assert len(headlines) == 1
+    assert headlines[0].endswith(f" With the news of {NIGHTS[1]}, of which no message went out.")
 
 
 def test_drafts_are_what_would_be_sent_and_for_nobody_else_to_read(tmp_path, capsys):
