@@ -44,7 +44,7 @@ def read_feedback(path):
 def _replay(path):
     """(rows that are as written, each a list of texts; what is wrong; length of a torn last line, bytes)."""
     last = path.with_suffix(".last")  # read before the table, which may grow meanwhile
-    newest = last.read_text() if last.exists() else ""
+    newest = last.read_text(encoding="utf-8", errors="replace") if last.exists() else ""
     data = path.read_bytes() if path.exists() else b""
     reader = csv.reader(io.StringIO(data.decode("utf-8-sig", errors="replace"), newline=""))
     rows, wrong = [], ""
@@ -101,8 +101,8 @@ def record_feedback(incident, remediation, worked, by="", products="", remediati
 
     remediations : file of proposals; empty is that of the digest that told of the incident last. ValueError
     in one line for an incident or remediation that is not known, a remediation that is not for its kinds, a
-    table that somebody changed; OSError when it cannot be written: the table stays as it was. Of feedbacks on
-    the same incident and remediation the last counts, so one corrects oneself.
+    table that somebody changed; OSError when it cannot be written: the table stays as it was. The last
+    feedback on an incident and a remediation counts, so that a mistake can be corrected.
     """
     if not isinstance(worked, bool | np.bool_):
         raise ValueError(f"worked is {worked!r}: it must be True or False")
@@ -139,8 +139,9 @@ def find_incident(folder, incident):
     """The incident as a dict: incident, site, age_nights and remediations (its file of proposals) of the
     newest night; kinds, studies of all nights. UnknownIncident names the nearest where there is none.
 
-    folder : data/incidents. A leak of last night may be a full memory tonight, and what was tried for the one
-    is feedback still. A table that cannot be read is skipped.
+    folder : data/incidents. All kinds count, since a leak of last night may be a full memory tonight, and
+    what was tried for the one is still feedback. A night that cannot be read is skipped, with a line on
+    stderr.
     """
     seen, nights = set(), []
     for path in sorted(folder.glob("????-??-??.parquet"), reverse=True):
@@ -152,6 +153,8 @@ def find_incident(folder, incident):
                 if path.with_suffix(".json").exists()
                 else {}
             )
+            if not isinstance(digest, dict):
+                raise ValueError(f"{path.stem}.json holds no object")
         except (OSError, ValueError, KeyError) as error:  # all that Arrow, pandas and JSON raise are of these
             print(
                 f"nightshift: the night {path.stem} is skipped, it cannot be read: "

@@ -193,6 +193,13 @@ def test_feedback_comes_back_as_it_was_given(five):
     assert list(five.read_text().splitlines()[0].split(",")) == COLUMNS
 
 
+def test_a_damaged_note_of_the_last_row_is_one_line(five):
+    five.with_suffix(".last").write_bytes(b"\xff\xfe")
+    feedback, trouble = read_feedback(five)
+    assert len(feedback) == 5
+    assert trouble.startswith("feedback.csv ends with row 5, which is not that which feedback.last says was the last")
+
+
 def test_no_file_is_no_feedback_and_no_trouble(tmp_path):
     feedback, trouble = read_feedback(tmp_path / "feedback.csv")
     assert (len(feedback), trouble, feedback.worked.dtype) == (0, "", bool)
@@ -441,6 +448,7 @@ def test_an_incident_is_of_the_kinds_of_all_its_nights_and_of_the_newest_first(p
         ("2026-01-22.parquet", b""),
         ("2026-01-21.json", b'{"remediations":'),
         ("2026-01-21.json", b"\xff"),
+        ("2026-01-21.json", b"[]"),
     ],
 )
 def test_a_night_that_cannot_be_read_is_skipped_in_one_line(products, capsys, name, content):
