@@ -10,9 +10,10 @@ LABELS_APART = 0.025  # of the hit rate, so that no two labels lie on each other
 
 def plot_orders(curves, ax, *, starts, bar):
     """Draw how well each order of proposals does over time, with its interval and its name at the end, and
-    the bar as a dashed line; returns `ax`.
+    the bar that counts as good enough as a dashed line; returns `ax`.
 
-    curves : {order: ndarray (blocks, 3)} of share, low, high. starts : first feedback of each block.
+    curves : {order: ndarray (blocks, 3)} of share, low, high. starts : first feedback of each block, ndarray
+    (blocks,). bar : a share.
     """
     label_at = np.inf
     for order, curve in sorted(curves.items(), key=lambda item: -item[1][-1, 0]):

@@ -16,7 +16,7 @@ def read_remediations(path=ROOT / "remediations.yaml"):
     """The proposals of the YAML file `path`: dicts id, kinds, when, evidence, proposal, verify, effort;
     ValueError names in one line what is wrong.
 
-    verify : by what one sees that it helped, "" where the file does not say.
+    verify : how to tell that it helped, "" where the file does not say.
     """
     name = Path(path).name
     remediations = load_yaml(path, name) or []
@@ -58,7 +58,9 @@ def _wrong(one):
         and isinstance(kinds, list)
         and all(isinstance(kind, str) for kind in kinds),
         "needs a proposal in words": isinstance(one["proposal"], str) and one["proposal"].strip(),
-        "needs as verify a sentence: by what one sees that it helped": isinstance(one.get("verify", "-"), str)
+        "needs as verify a sentence that says how to tell that it helped": isinstance(
+            one.get("verify", "-"), str
+        )
         and one.get("verify", "-").strip(),
         "needs an effort such as 10 min, 1 h or 2 d": re.fullmatch(r"\d+ (min|h|d)", str(one["effort"])),
         "knows as conditions several_studies (true, false), site (a pattern), lasting_nights (a number), "
@@ -69,8 +71,8 @@ def _wrong(one):
 
 
 def kind_for(remediation, incident):
-    """As which of its kinds an incident (its kinds, studies) may be solved by `remediation`: the first that
-    fits, "" if none does.
+    """The first kind of an incident (its kinds, studies) that `remediation` is for, as remediations.yaml
+    writes it; "" if none is.
     """
     names = (
         name
@@ -81,8 +83,8 @@ def kind_for(remediation, incident):
 
 
 def holds(when, incident, named_error=False):
-    """Whether the conditions of a proposal hold for an incident (its studies, site, age_nights), of which the
-    evidence names an error or does not.
+    """Whether the conditions `when` of a proposal hold for an incident (its studies, site, age_nights).
+    named_error : whether its evidence names an error.
     """
     several = len(set(incident["studies"])) > 1
     return (
@@ -98,7 +100,7 @@ def offered(remediations, incident):
     evidence that speak for it, or "")].
 
     incident : its kinds, studies, site, age_nights and evidence, one text (no key: nothing is known). Where
-    the evidence names an error, what is meant for another one is left out: nobody looks for tapes because a
+    the evidence names an error, proposals for other errors are left out: nobody looks for tapes because a
     connection was refused.
     """
     evidence = incident.get("evidence", "")

@@ -26,8 +26,8 @@ SHOWN = ["remediation", "proposal", "verify", "effort", "chance", "low", "high",
 
 
 def effective(worked, trials, strength):
-    """(worked, trials) of a branch, of any shape, as independent trials of the chance above it: at most
-    strength + 1 (Kleinman 1973).
+    """(worked, trials) of a branch, of any shape, as independent trials of the chance above it: fewer than
+    strength + 1 of them (Kleinman 1973).
     """
     share = (strength + 1) / (trials + strength)
     return worked * share, trials * share
@@ -37,9 +37,8 @@ def inherit(branches):
     """Beta distribution (a, b) of a chance, from the evidence at each level of the tree, top first: [(worked,
     trials), ...], arrays of any shape.
 
-    At each level the evidence is that of the other branches, at the last one its own. What is known above
-    comes down as the Beta distribution that has the mean and variance of a chance drawn around one known so
-    well.
+    At each level the evidence is that of the other branches, at the last one its own. Each level passes down
+    the Beta distribution with the mean and variance of a chance drawn around its own.
     """
     a, b = ALL
     for strength, (worked, trials) in zip((np.inf, *STRENGTHS), branches, strict=True):
@@ -114,10 +113,10 @@ def rank(remediations, feedback, incident, day):
 
     incident : its incident (id), kinds, studies, site, age_nights, evidence. What its evidence speaks for
     comes before the rest, and says so as `reason`, such as "the evidence says “connection refused”", else "".
-    In each of the two, first is the highest mean chance, of equals one made for the case; the others follow
-    by Thompson sampling (Thompson 1933; Russo et al. 2018), for those whom the first has failed. Draws belong
-    to incident and night `day`. ranked, the same for all: whether any of them has been tried; else their
-    order within the two is that of the draws and means nothing.
+    In each of these two groups, first is the highest mean chance, of equals one made for the case; the others
+    follow by Thompson sampling (Thompson 1933; Russo et al. 2018), for readers whom the first has failed.
+    Draws are the same for the same incident and night `day`. ranked, the same for all: whether any of them
+    has been tried; if not, the order within a group is that of the draws and means nothing.
     """
     fitting, words = collections.defaultdict(list), {}
     for one, kind, reason in offered(remediations, incident):

@@ -71,8 +71,8 @@ def draw_around(mean, strength, rng):
 
 
 def draw_any(n, rng):
-    """Draw overall chances (n,) from 10% to 70% and strengths (n, 3), from all or nothing to nearly alike,
-    evenly on a logarithmic scale."""
+    """Draw overall chances (n,) from 10% to 70%, and strengths (n, 3) from 1 (chances are nearly all or
+    nothing) to 30 (they are nearly alike), evenly on a logarithmic scale."""
     return rng.uniform(0.1, 0.7, n), np.exp(rng.uniform(0, np.log(30), (n, 3)))
 
 
@@ -100,8 +100,8 @@ def draw_incidents(choices, n, rng):
 
 
 class Record:
-    """What has been tried in n worlds: (worked, trials) of every site, and what they pass on to their kind,
-    proposal and all."""
+    """What has been tried in n worlds: (worked, trials) at every site, and what sites pass on to their kind,
+    kinds to their proposal, and proposals to all."""
 
     def __init__(self, n, choices):
         self.choices, self.world = choices, np.arange(n)
@@ -152,7 +152,7 @@ def belief(record, pair, site):
 
 
 def value_of(order, record, pair, site, first, sage, rng):
-    """Return what the proposals `pair` (n, m) are put in order by, highest first.
+    """Return the values (n, m) by which the proposals `pair` (n, m) are put in order, highest first.
 
     order : one of ORDERS. first (n,) : whether none has been tried yet. sage (n, proposals) : mean chances
     that only the sage knows.
@@ -206,7 +206,7 @@ def held_shares(record, worlds, incidents, last=10, midst=(0.02, 0.98)):
     """Return the share of 95% intervals that hold the true chance, and that of those whose chance lies
     between `midst`.
 
-    The intervals are those of the `last` incidents, which nobody came to: what would have been said of them.
+    The intervals are those of the `last` incidents, which nobody reached: what would have been said of them.
     """
     from scipy import special
 
