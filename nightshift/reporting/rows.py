@@ -48,7 +48,7 @@ def read_rows(root, table, wrote):
 
 
 def sections_of_steps(root, study, steps, findings):
-    """Prepare the rows of the findings of a study by the step that found them: ({name of the step: list as
+    """Prepare the rows of the findings of a study, by the step that made them: ({name of the step: list as
     `sections_of` gives it}, lines about tables that cannot be read).
 
     steps : those whose findings are of tonight. findings : DataFrame of FINDING, of all of them.
@@ -104,7 +104,7 @@ def anchor(name):
 
 
 def note_of(part, n_shown):
-    """Say how many of the rows of a finding are shown and kept; "" where all are."""
+    """Say how many of the rows of a finding are shown and how many are in the files; "" where all are shown."""
     n, kept = int(part["of"].iloc[0]), len(part)
     if n <= n_shown:
         return ""
@@ -126,7 +126,7 @@ def is_number(column):
 
 
 def heading_of(name, column):
-    """Write the name of a column as people read it: `size_gb` is "size, GB", of times that they are UTC."""
+    """Write the name of a column as people read it: `size_gb` is "size, GB"; after that of times stands UTC."""
     first, _, last = name.rpartition("_")
     if isinstance(column.dtype, pd.DatetimeTZDtype):
         return f"{one_line(name).replace('_', ' ')}, UTC"
@@ -139,7 +139,7 @@ def texts_of(column):
     if isinstance(column.dtype, pd.DatetimeTZDtype):
         return clocks_of(column.dt.tz_convert("UTC"))
     if pd.api.types.is_bool_dtype(column):
-        return ["yes" if one else "no" for one in column]
+        return [NOTHING if pd.isna(one) else "yes" if one else "no" for one in column]
     if is_number(column):
         write = str if pd.api.types.is_integer_dtype(column) else amount
         return [NOTHING if pd.isna(one) else write(one) for one in column]
@@ -158,10 +158,10 @@ def clocks_of(times):
 
 
 def amount(number):
-    """Write a number to three digits: 12,345, 0.000123; what is not finite in words."""
+    """Write a number to three digits, from 1,000 on as a whole number: 0.000123, 12,345; inf and nan as such."""
     if not np.isfinite(number):
         return str(number)
-    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.3g}"
+    return f"{number:,.0f}" if abs(number) >= 999.5 else f"{number:.3g}"  # else 999.6 would be 1e+03
 
 
 # ----------------------------------------------------------------------------------------------------- links
@@ -184,8 +184,8 @@ def places_of(studies):
 def row_links(incident, places):
     """List what leads from an incident to the rows of its findings: dicts of words, about and href.
 
-    incident : as digest.json has it. places : {name of a finding: (words, where)} of the night. Beyond
-    MAX_LINKS they are one, that leads to the first of the rest.
+    incident : as digest.json has it. places : {name of a finding: (words, href)} of the night. Those beyond
+    MAX_LINKS are one link, to the first of them.
     """
     links = {}
     for one in incident["findings"]:

@@ -86,6 +86,7 @@ def test_names_differ_with_what_they_name_and_missing_starts_are_one():
         ("core_hours", [1e-9], "core hours", ["1e-09"]),
         ("run", [400123], "run", ["400123"]),
         ("flagged", [True, False], "flagged", ["yes", "no"]),
+        ("flagged", pd.array([True, False, None], "boolean"), "flagged", ["yes", "no", NOTHING]),
         ("error", ["timed out", None], "error", ["timed out", NOTHING]),
         ("time", pd.to_datetime(["2026-01-31", "2026-01-24"], utc=True), "time, UTC", ["2026-01-31", "2026-01-24"]),
         ("closed", pd.to_datetime(["2026-01-31 05:10", None], utc=True), "closed, UTC", ["2026-01-31 05:10", NOTHING]),
@@ -98,8 +99,9 @@ def test_a_column_reads_as_people_write_it(name, values, heading, texts):
     assert texts_of(column) == texts
 
 
-def test_what_is_not_finite_is_said():
+def test_what_is_not_finite_is_said_and_what_rounds_to_a_thousand_is_whole():
     assert amount(float("inf")) == "inf"
+    assert [amount(one) for one in (999.4, 999.5, -999.6, 1000)] == ["999", "1,000", "-1,000", "1,000"]
 
 
 def test_a_page_shows_fewer_rows_of_each_finding_where_there_are_many_and_says_so():
