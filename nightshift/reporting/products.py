@@ -1,5 +1,5 @@
-"""Products of one study, read with care: whatever is missing, damaged or of another version becomes one
-line, and costs only that study.
+"""Products of one study, checked while they are read: whatever is missing, damaged or of another version
+becomes one line, and costs only that study.
 """
 
 import hashlib
@@ -57,7 +57,7 @@ def read_object(root, path):
 
 
 def is_day(text):
-    """Return whether `text` is a night as folders are called by it: a date such as 2026-01-31."""
+    """Return whether `text` is the name of the folder of a night: a date such as 2026-01-31."""
     try:
         return str(date.fromisoformat(text)) == text
     except (TypeError, ValueError):
@@ -74,7 +74,9 @@ def refuse_future(day):
 
 
 def read_status(root, study):
-    """Return status.json of a study; `newest` is None where it names no time."""
+    """Return status.json of a study, with `newest` None where that names no time; Damaged where it is not as
+    the chain writes it.
+    """
     path = root / "data/raw" / study / "status.json"
     status = read_object(root, path)
     if status.get("state") not in STATES:
@@ -84,7 +86,7 @@ def read_status(root, study):
     window, rows = status.get("window"), status.get("rows")
     if not isinstance(window, list) or len(window) != 2 or not is_day(window[1]):
         raise lacking(root, path, f"window is {one_line(repr(window), 60)}, not a first and a last day")
-    if isinstance(rows, bool) or not isinstance(rows, Real) or not rows >= 0:
+    if isinstance(rows, bool) or not isinstance(rows, Real) or not 0 <= rows < math.inf:
         raise lacking(root, path, f"rows is {one_line(repr(rows), 40)}, no number of rows")
     newest = (
         pd.to_datetime(status["newest"], errors="coerce", utc=True)
@@ -95,7 +97,7 @@ def read_status(root, study):
 
 
 def read_models(root, study):
-    """Return the models of a study as metrics.json lists them, dicts."""
+    """Return the models of a study as metrics.json lists them, dicts; Damaged where one lacks OF_MODEL."""
     path = root / "models" / study / "metrics.json"
     models = read_object(root, path).get("models")
     if not isinstance(models, list) or not all(isinstance(one, dict) for one in models):
@@ -112,8 +114,10 @@ def read_models(root, study):
 
 
 def read_findings(root, name, wrote):
-    """Return a table of findings, `name` below data/findings/; wrote : what the record of its step says of
-    it, {} where it says nothing.
+    """Return the table of findings at the path `name` below `root`, with the columns of FINDING, text on one
+    line and times in UTC; Damaged where it cannot be used or is not what the chain wrote.
+
+    wrote : what the record of its step says of it, {} where it says nothing.
     """
     path = root / name
     try:
@@ -140,7 +144,7 @@ def read_findings(root, name, wrote):
 
 
 def count_scores(root, study):
-    """Return how many items a study has judged."""
+    """Return how many items a study has judged; Damaged where its table of scores cannot be used."""
     path = root / "data/scores" / f"{study}.parquet"
     try:
         table = pq.ParquetFile(path)

@@ -132,7 +132,8 @@ NOTEBOOK, RECORD = f"reports/{DAY}/transfers/4_analyse.ipynb", f"reports/{DAY}/t
 DAMAGES = [
     *[(path, what) for path in (STATUS, METRICS, SCORES, FINDINGS) for what in (lambda path: path.unlink(), cut, text(""))],
     *[(path, text(content)) for path in (STATUS, METRICS) for content in ("{}", "[]", "null", '"ok"', "{" * 5000)],
-    *[(STATUS, status(**{name: value})) for name, value in (("state", "fine"), ("window", None), ("window", ["a", "b"]), ("rows", "many"))],
+    *[(STATUS, status(**{name: value})) for name, value in (("state", "fine"), ("window", None), ("window", ["a", "b"]))],
+    *[(STATUS, status(rows=value)) for value in ("many", float("inf"))],
     *[(METRICS, metrics(**change)) for change in ({"in_use": "gone"}, {"skill": "gone"}, {"skill": float("nan")}, {"model": "good"}, {"name": 3})],
     *[(METRICS, text(content)) for content in ('{"models": {}}', '{"models": [1]}')],
     (SCORES, lambda path: pd.DataFrame({"value": [1.0]}).to_parquet(path)),
