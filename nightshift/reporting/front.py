@@ -27,8 +27,8 @@ MAX_FINDINGS = 8  # rows of findings per study; the analysis page has all
 COMMAND = ".venv/bin/nightshift"
 REASON = "YOUR REASON"
 SILENCE = timedelta(days=14)  # as long as the page proposes
-# The digest has all incidents. Where thousands go on, a row that presses takes 6 kB with all that may be
-# tried, one that is folded 2 kB: a front page of 0.35 MB.
+# The digest has all incidents. A pressing row takes 6 kB with all that may be tried, a folded one 2 kB: where
+# thousands go on, a front page has 0.35 MB.
 MAX_ROWS = 40  # incidents that press
 MAX_FOLDED = 12  # of each group that is folded
 STATES = {"escalated": 0, "new, open": 1, "new, ended": 2, "ongoing": 3}  # others follow, as they come
@@ -48,8 +48,8 @@ def state_line(studies, assurance):
 
 
 def silence_line(studies, day):
-    """Say that no study has data of the night `day`, where all say when their newest row is of and none is of
-    it or later; "" otherwise.
+    """Say that no study has data of the night `day`, where the newest rows of all studies are known and
+    earlier; "" otherwise.
     """
     newest = [str((s["status"] or {}).get("newest") or "")[:10] for s in studies]
     if not all(newest) or not newest or max(newest) >= day:
@@ -127,8 +127,10 @@ def closed_in_words(incidents):
     if not incidents:
         return ""
     n_unwatched = sum(count_word(one) == "unwatched" for one in incidents)
+    n_merged = sum(one["change"].startswith("now part of ") for one in incidents)
     why = [UNWATCHED] if n_unwatched else []
-    why += ["reported as ended on an earlier night"] if n_unwatched < len(incidents) else []
+    why += ["now part of another one"] if n_merged else []
+    why += ["reported as ended on an earlier night"] if n_unwatched + n_merged < len(incidents) else []
     words = f"{len(incidents)} closed: {', or '.join(why)}"
     grave = [one for one in incidents if one["severity"] == "high"]
     first = max(grave, key=lambda one: one["priority"] or 0, default=None)
@@ -144,9 +146,9 @@ class Filter(NamedTuple):
 
 
 def filters_of(groups):
-    """Give the lists by which rows are filtered, and mark each row with what it is: list of Filter.
+    """Give the lists by which rows are filtered: list of Filter; each row gets its `marks`.
 
-    The marks are short names of their own, since they stand in a style sheet, where names of sites may not.
+    Marks are short made-up names, since they stand in a style sheet, where names of sites may not.
     """
     rows = [row for group in groups for row in group.rows]
     names = sorted({site for row in rows for site in row["sites"] or [""]})
@@ -212,8 +214,8 @@ def products_option(root):
 
 
 def model_line(model, models=()):
-    """The model that scores, as metrics.json names it (None: none does), with its skill against what
-    baseline, and which of `models` is better.
+    """The model that scores, as metrics.json names it (None: none does), with its skill and the baseline of
+    that, and which of `models` is better.
     """
     if not model:
         return "none"
@@ -251,8 +253,8 @@ def data_line(s):
 
 
 def reach_of(s, day):
-    """Until when the data of a study reach, beside the night `day`: "to 23:57", "to 2026-01-25", "" where
-    nobody knows.
+    """Until when the data of a study reach: "to 23:57" of the night `day`, or "to 2026-01-25" for another one
+    and for data known by the day; "" where it is not known.
     """
     newest = str((s["status"] or {}).get("newest") or "")
     if not newest.startswith(day) or newest[11:16] in ("", "00:00"):  # another day, or known by the day

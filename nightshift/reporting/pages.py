@@ -3,7 +3,7 @@
 A page needs nothing but the folder of its night, where style sheets and pictures lie, each once, named by a
 hash of its content. It sends no request to any host, and runs only scripts that its content security policy
 names by their hash. It is written atomically, and again only when its notebook or the code that renders it is
-newer.
+newer, or its links, notices or parameters differ.
 """
 
 import base64
@@ -33,8 +33,8 @@ RENDERERS = [Path(__file__).with_name(f"{name}.py") for name in ("pages", "pictu
 
 
 def parameters_of(notebook, values):
-    """Rows of the parameter table: name, value of this run, default, whether they differ, meaning; values
-    : {name: value} of the run.
+    """Rows of the parameter table, dicts: name, value of this run, default, changed (whether they differ),
+    meaning. values : {name: value} of the run.
     """
     try:
         declaration = declared(notebook)
@@ -77,7 +77,7 @@ class Parts(NamedTuple):
     scripts: tuple
 
 
-# by which a reader zooms into figures; with the licence of the library, which asks to stand in every copy
+# with these a reader zooms into figures; the licence of the library demands to stand in every copy
 UPLOT = "vendor/node_modules/uplot"
 CHARTS = Parts(
     (f"{UPLOT}/dist/uPlot.min", "charts"),
@@ -115,14 +115,14 @@ def revision():
 
 @functools.cache
 def style_of(*names):
-    """The style sheets `names` of templates/ as one, without comments and what stands around braces."""
+    """The style sheets `names` of templates/ as one, without comments and spaces around braces."""
     sheets = [(TEMPLATES / f"{name}.css").read_text(encoding="utf-8") for name in names]
     return re.sub(r"\s*([{};])\s*", r"\1", re.sub(r"(?s)/\*.*?\*/", "", "".join(sheets)))
 
 
 def shared_style(folder, names):
-    """Write the style sheets `names` as one file to `folder`, unless it is there; returns what it is called,
-    by its content.
+    """Write the style sheets `names` as one file to `folder`, unless it is there; returns its name, which
+    holds a hash of its content.
     """
     text = style_of(*names)
     path = folder / f"style-{hashlib.sha256(text.encode()).hexdigest()[:12]}.css"
@@ -144,7 +144,7 @@ def write_page(path, template, *, style=("style", "front", "print"), home="", **
 
 
 def dates_kept_whole(markup):
-    """HTML in which no line ends within a date of its prose: browsers would break it at its hyphens."""
+    """HTML in which no line breaks within a date of its prose: browsers would break it at its hyphens."""
     return DATED.sub(lambda one: f"<time>{one['date']}</time>" if one["date"] else one[0], markup)
 
 
@@ -155,8 +155,8 @@ def bare_page(template, *, title, **values):
 
 
 def is_current(page, made, newest):
-    """Whether the page at `page` is younger than `newest`, a moment, was made of what `made` tells apart, its
-    links and notices, and has beside it what it shows.
+    """Whether the page at `page` is younger than `newest`, a moment, holds `made`, the hash of the values
+    that it was made of, and has beside it the pictures and style sheets that it loads.
     """
     if not page.exists() or page.stat().st_mtime <= newest:
         return False
@@ -170,9 +170,13 @@ def shown_by(text):
 
 
 def clear_unused(folder):
-    """Delete the pictures and style sheets in `folder`, and below it, that no page there shows any more."""
+    """Delete the style sheets and pictures of the night `folder` that no page in it or below loads any more.
+
+    What a study offers may be a page in any encoding.
+    """
     pages = [page for page in folder.rglob("*.html") if page.is_file()]
-    used = {Path(one).name for page in pages for one in shown_by(page.read_text(encoding="utf-8"))}
+    texts = (page.read_text(encoding="utf-8", errors="replace") for page in pages)
+    used = {Path(one).name for text in texts for one in shown_by(text)}
     for path in [*folder.glob("style-*.css"), *folder.glob(f"{FOLDER}/*.webp")]:
         if path.name not in used:
             path.unlink(missing_ok=True)
@@ -196,8 +200,8 @@ def frame_of(day, front, *, title, current="", **more):
 
 
 def publish_notebook(path, page, *, run, frame, places=()):
-    """Write `page` of the executed notebook at `path`; returns what hindered it, in one line, "" where
-    nothing did: then the page says so instead.
+    """Write `page` of the executed notebook at `path`; returns "" or, in one line, what hindered it, which
+    the page then says instead.
 
     A page that is newer than notebook and templates, and says the same, stays. run : how it ended, as
     `read_run` has it. frame : as `frame_of` gives it; places : as in `render_notebook`.
@@ -255,9 +259,8 @@ def publish(path, shown, run, render, places=()):
                 if frame["is_report"]
                 else None,
             )
-    except (
-        Exception
-    ) as error:  # whatever it is: the other pages are made, and no older page stands for this one
+    except Exception as error:
+        # whatever it is: the other pages are made, and no older page stands for this one
         line = one_line(error if type(error) is ValueError else f"{type(error).__name__}: {error}")
         for page, frame in frames.items():
             write_page(page, "broken.html.j2", line=line, **frame)
@@ -267,6 +270,6 @@ def publish(path, shown, run, render, places=()):
 
 
 def run_line(run):
-    """When a notebook ran and how long, in a sentence."""
+    """When a notebook ran and how long it took, in a sentence."""
     started = (run["started"] or "?")[:16].replace("T", " ")
     return f"Started {started} UTC, took {run['seconds'] or 0:.0f} s."

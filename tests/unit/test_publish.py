@@ -28,7 +28,7 @@ from nightshift.products import read_json
 from nightshift.remediation.feedback import read_feedback
 from nightshift.remediation.knowledge import read_remediations
 from nightshift.remediation.model import chances
-from nightshift.reporting import archive, digests, downloads, pages, pictures, rendering, site
+from nightshift.reporting import archive, digests, downloads, pages, pictures, rendering, site, strips
 from nightshift.reporting import front as front_page
 from nightshift.reporting.settings import site_settings
 from nightshift.schemas import FINDING, PUBLISHED
@@ -658,6 +658,25 @@ def test_what_is_closed_says_why_and_which_of_it_is_the_gravest():
     assert front_page.closed_in_words([grave, unwatched | {"change": ""}]) == (
         "2 closed: ended before monitoring began, or reported as ended on an earlier night; the gravest: an outage"
     )
+    merged = unwatched | {"change": "now part of 20260130-3f2a"}
+    assert front_page.closed_in_words([merged]) == "1 closed: now part of another one"
+    assert front_page.closed_in_words([unwatched, merged]) == "2 closed: ended before monitoring began, or now part of another one"
+
+
+def test_bars_of_all_studies_lie_within_a_strip():
+    start, end = "2026-01-30T00:00:00Z", "2026-01-31T00:00:00Z"
+    for n, top, high in ((1, "2", "4"), (3, "12", "4"), (5, "14", "2")):
+        findings = [{"study": f"s{number}", "start": start, "end": end} for number in range(n)]
+        last = BeautifulSoup(strips.strip_of({"findings": findings}, "2026-01-31"), "html.parser").select("rect")[-1]
+        assert (last["y"], last["height"]) == (top, high)
+
+
+def test_a_page_in_another_encoding_that_a_study_offers_is_no_obstacle(tmp_path):
+    (tmp_path / "offered.html").write_bytes(b'<p>\xfc<link href="style-0123abcd.css">')
+    for name in ("style-0123abcd.css", "style-4567abcd.css"):
+        (tmp_path / name).touch()
+    pages.clear_unused(tmp_path)
+    assert [path.name for path in tmp_path.glob("*.css")] == ["style-0123abcd.css"]
 
 
 def test_what_is_new_is_chosen_by_whether_it_is_open(night):
