@@ -1,11 +1,11 @@
-"""The server: published files as they are, front pages with forms, and what the forms send.
+"""The server: published files as they are, front pages with forms, and the replies that forms send.
 
 Files      anything below reports/ that is not hidden and no mail    Files
 Fronts     the front page of a night, with forms                     Front
 Replies    a POST of feedback or of a silence                        Reply
 
-A reply is taken from a page of this server only: the host must be one by which it is reached, which keeps out
-names that an attacker points here, the origin must be the same, and the form must hold the token of its
+A reply is accepted from a page of this server only: the host must be one by which it is reached, which keeps
+out names that an attacker points here, the origin must be the same, and the form must hold the token of its
 cookie, which no other site is sent or can read.
 """
 
@@ -20,14 +20,15 @@ from pydantic import TypeAdapter, ValidationError
 from tornado import httputil
 from tornado.web import Application, HTTPError, RequestHandler, StaticFileHandler, stream_request_body
 
+from nightshift.config import TOLD_BY
 from nightshift.remediation.feedback import UnknownIncident
 from nightshift.reporting.pages import bare_page
 from nightshift.serve.forms import HEAD, NOTHING, policy_of, with_forms
 from nightshift.serve.replies import replies, say_outcome, say_silence
 from nightshift.wording import one_line
 
-# of a night: who was told of what
-UNSEEN = {"mail", "mail.json", "webhooks.json", "alertmanager.json"}
+# of a night: who was told of what, also in a record that was damaged and put aside
+UNSEEN = {"mail", *(f"{name}{ending}" for name in TOLD_BY for ending in (".json", ".damaged.json"))}
 MAX_BODY = 16_384  # bytes; the longest form has a reason of 200 characters
 TYPES = {".ipynb": "application/json", ".log": "text/plain", ".parquet": "application/vnd.apache.parquet"}
 LINES = {404: "There is no such page.", 405: "This address takes no such request.", 500: "The server failed."}
@@ -68,15 +69,15 @@ def application(site):
     return Application(
         routes,
         site=site,
-        # another one than that of JupyterLab, since cookies of one host are shared by all its ports
+        # not the name that JupyterLab uses, since all ports of a host share its cookies
         xsrf_cookie_name="nightshift_xsrf",
         xsrf_cookie_kwargs={"httponly": True, "samesite": "Strict", "secure": is_secure},
-        log_function=lambda handler: None,  # replies have a line of their own, pages need none
+        log_function=lambda handler: None,  # replies have their own lines, and pages need none
     )
 
 
 class Handler(RequestHandler):
-    """What all requests have in common: hosts, headers, and a line where they are refused."""
+    """What all requests have in common: the check of the host, headers, and the line of a refusal."""
 
     line = ""
 
@@ -126,7 +127,7 @@ class Handler(RequestHandler):
 
 
 def in_utf8(text):
-    """The text of a header, of which tornado makes Latin-1, in the UTF-8 that proxies send."""
+    """The text of a header, which tornado reads as Latin-1, in the UTF-8 that proxies send."""
     try:
         return text.encode("latin1").decode()
     except UnicodeError:
@@ -134,8 +135,8 @@ def in_utf8(text):
 
 
 def is_public(path):
-    """Whether a path below reports/ may be sent: mails and what is hidden are for nobody, and no name of a
-    file holds a zero.
+    """Whether a path below reports/ may be sent: not what is hidden, nor drafts of mails and records of who
+    was told of what, nor a path with a null byte, which no file has.
     """
     parts = path.split("/")
     is_hidden = any(part.startswith(".") for part in parts) or "\0" in path
@@ -159,17 +160,17 @@ class Files(Handler, StaticFileHandler):
         super().redirect(f"{url.rstrip('/').rpartition('/')[2]}/", **how)
 
     def compute_etag(self):
-        # tornado would keep the hash of a file for good, and the next night replaces it
+        # tornado would keep the hash of a file for ever, and the next night replaces the file
         stat = Path(self.absolute_path).stat()
         return f'"{stat.st_mtime_ns:x}-{stat.st_size:x}"'
 
     def get_content_type(self):
-        # what a system knows of types differs, and none says that texts are UTF-8
+        # systems know different types, and none says that texts are UTF-8
         kind = TYPES.get(Path(self.absolute_path).suffix) or super().get_content_type()
         return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
 
     def set_extra_headers(self, path):
-        self.set_header("Cache-Control", "no-cache")  # asked for each time, and sent where it is another one
+        self.set_header("Cache-Control", "no-cache")  # asked for each time, and sent again only if it changed
         if self.absolute_path.endswith(".html"):
             with open(self.absolute_path, encoding="utf-8", errors="replace") as file:
                 self.set_policy(policy_of(file.read(HEAD)))
@@ -208,7 +209,7 @@ class Reply(Handler):
             self.check_length()
 
     def check_origin(self):
-        """Refuse what a page of another site sends; what is no browser names no origin."""
+        """Refuse what a page of another site sends; programs other than browsers name no origin."""
         origin = self.request.headers.get("Origin")
         host = self.request.host
         if origin in (None, f"http://{host}", f"https://{host}", self.site.origin):
@@ -225,7 +226,7 @@ class Reply(Handler):
             raise Refused(413, f"The request is longer than {MAX_BODY} bytes.")
 
     def reader(self):
-        """The name of who sends this request."""
+        """The name of the reader who sends this request."""
         header = self.site.user_header
         if not header:
             return self.site.user

@@ -26,7 +26,8 @@ IDS = [LEAK["incident"], SLOW["incident"]]
 def published(tmp_path_factory):
     root = tmp_path_factory.mktemp("served")
     config = publish_night(root)
-    for name in (f"reports/{DAY}/mail/a.eml", f"reports/{DAY}/.hidden", f"reports/{DAY}/run.log", "data/secret.txt"):
+    names = ("mail/a.eml", ".hidden", "run.log", "mail.damaged.json")
+    for name in (*(f"reports/{DAY}/{name}" for name in names), "data/secret.txt"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text("Straße")
     (root / "reports/link.txt").symlink_to(root / "data/secret.txt")
@@ -100,7 +101,8 @@ def test_a_folder_leads_to_its_page_wherever_a_proxy_puts_the_site(address):
     "path",
     [
         *("/../data/secret.txt", "/%2e%2e/data/secret.txt", f"/{DAY}/..%2f..%2fdata/secret.txt", "//etc/passwd", "/link.txt"),
-        *(f"/{DAY}/mail/a.eml", f"/{DAY}/.hidden", f"/{DAY}/transfers/", f"/{DAY}/nothing.html", "/2026-01-01/", "/%00", f"/{4000 * 'a'}"),
+        *(f"/{DAY}/mail/a.eml", f"/{DAY}/mail.damaged.json", f"/{DAY}/.hidden", f"/{DAY}/transfers/", f"/{DAY}/nothing.html"),
+        *("/2026-01-01/", "/%00", f"/{4000 * 'a'}"),
     ],
 )
 def test_what_is_not_published_is_not_there(address, path):
