@@ -188,7 +188,7 @@ def source_of(record):
 
 
 def headline_of(run):
-    """A night in a sentence or two, from its run.json; one that an older version wrote is set right."""
+    """A night in a sentence or two, from its run.json; what an older version wrote is corrected."""
     digest, assurance = run.get("digest") or {}, assurance_of(run)
     counts = digest.get("counts") or {}
     n_pressing = sum(counts.get(state, 0) for state in ("new", "ended", "escalated", "ongoing"))
@@ -240,8 +240,8 @@ def write_index(reports, runs, damaged=None):
 
 
 def site_of(runs):
-    """The URI by which the site of these nights is known for ever: drawn with its first night and carried
-    from run.json to run.json.
+    """The permanent URI of the site of these nights: drawn with its first night and carried from run.json to
+    run.json.
     """
     return next((run["site"] for run in reversed(runs) if is_uuid(run.get("site"))), None) or uuid.uuid4().urn
 
@@ -305,8 +305,8 @@ def write_feed(reports, runs, site_url=""):
 
 
 def read_incidents(reports, day):
-    """The incidents that digest.json of a night holds, none for a night before there were any; Damaged
-    says why they cannot be read.
+    """The incidents that digest.json of a night holds, none where there is no such file; Damaged says why
+    they cannot be read.
     """
     path = reports / day / "digest.json"
     if not path.exists():
@@ -322,8 +322,8 @@ def read_incidents(reports, day):
 
 
 def spanning(reports, day):
-    """What pages that span the nights need of the incidents of a night, half of what digest.json holds of
-    them, kept beside it; errors are those of `read_incidents`.
+    """The parts of a night's incidents that pages which span the nights need, half of digest.json, kept in a
+    memo beside it; errors are those of `read_incidents`.
     """
     report = reports / day
     return remembered(
@@ -346,8 +346,8 @@ def spanning_part(incident):
 
 @dataclass(frozen=True)
 class StoredIncidents:
-    """The incidents of a night, as `spanning` reads them whenever somebody goes through them: pages that span
-    the nights need no two nights at once.
+    """The incidents of a night, which `spanning` reads anew for each loop over them, so that pages which span
+    the nights never hold two nights in memory.
     """
 
     reports: Path
@@ -359,7 +359,7 @@ class StoredIncidents:
 
 
 def is_readable(incident):
-    """Whether texts and times of an incident, and of its findings, are such."""
+    """Whether the texts and times of an incident, and of its findings, are text."""
     findings = incident.get("findings") or []
     if not isinstance(findings, list) or not all(isinstance(one, dict) for one in findings):
         return False
@@ -371,7 +371,7 @@ def is_readable(incident):
 
 
 def as_html(reports, run):
-    """The content of a night's entry: its incidents, and what is said of every study."""
+    """The content of a night's entry in the feed, HTML: its incidents, and what is said of every study."""
     try:
         incidents, trouble = read_incidents(reports, run["day"]), ""
         urgent = [view_of(one, n_proposals=0) for one in incidents if pressing(one)]
@@ -397,10 +397,10 @@ def as_html(reports, run):
 
 
 def mark_removed(reports, runs, day, keep):
-    """Note in run.json of the nights that are to go, all but the `keep` latest and `day`, that they are
-    removed; `runs` as they are then.
+    """Mark the nights that are to go, all but the `keep` latest and `day`, as removed in their run.json, and
+    return `runs` so marked.
 
-    0 keeps all. Before any page is written, so that none links to what will be gone.
+    0 keeps all. It is called before any page is written, so that none links to what will be gone.
     """
     there = [run["day"] for run in kept(runs)]
     going = set(there[:-keep] if keep else []) - {day}
@@ -416,8 +416,8 @@ def clear_removed(root, runs, needed=()):
     """Delete the pages and pictures of the nights that are marked as removed; a page that says so takes the
     place of their front page.
 
-    needed : paths of notebooks that later nights still ask for. Goes on where a run that was killed had
-    stopped.
+    needed : paths of notebooks that later nights still ask for. What a run that was killed left is removed
+    too.
     """
     for run in runs:
         folder = root / "reports" / run["day"]

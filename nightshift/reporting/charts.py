@@ -41,7 +41,7 @@ class Size(NamedTuple):
 
 LARGE, SMALL = Size(960, 230), Size(340, 170)
 SHARES = SMALL._replace(top=1)
-NIGHT = 40  # pixels that a night takes at most in a large figure
+NIGHT = 40  # pixels per night for which a large figure makes room
 
 
 def large(days):
@@ -67,7 +67,7 @@ class Frame(NamedTuple):
         return (self.size.wide - LEFT - RIGHT) / (days_between(self.days[0], self.days[-1]) + 1)
 
     def y(self, value):
-        """Pixels from above to a value."""
+        """Pixels from the top to a value; one outside the axis lies at its end."""
         inside = self.size.high - TOP - BOTTOM
         return TOP + inside * (1 - min(max(value / self.top, 0), 1))
 
@@ -103,7 +103,7 @@ def axes(frame, unit, ticks):
 
 
 def picture(frame, label, inside):
-    """Put what is drawn into an SVG that is `label` to who hears it: Markup."""
+    """Put what is drawn into an SVG that is read aloud as `label`: Markup."""
     wide, high, _ = frame.size
     attributes = f'role="img" aria-label="{escape(label)}" width="{wide}" height="{high}"'
     return Markup(f'<svg class="chart" {attributes} viewBox="0 0 {wide} {high}">{inside}</svg>')

@@ -1,4 +1,4 @@
-"""What the digest left of one night: its tables of incidents, read with care, as plain values.
+"""What the digest left of one night: its tables of incidents, checked and read as plain values.
 
 The pages, digest.json and the feed are made of the dict that `read_digest` returns. Times are ISO 8601 in
 UTC, what is not known is None, and no number is NaN. A table that is missing, cut off or of another version
@@ -34,8 +34,8 @@ UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u20
 
 
 def plain(value):
-    """A cell of a table as a value of JSON; text without what XML forbids (control characters) and what
-    turns the direction of reading around.
+    """A cell of a table as a value of JSON; text without the control characters that XML forbids and without
+    marks that change the direction of reading.
     """
     if isinstance(value, dict):
         return {key: plain(one) for key, one in value.items()}
@@ -54,8 +54,8 @@ def plain(value):
 
 
 def read_rows(path, columns, notes):
-    """Rows of the table at `path` as dicts of these columns; where it cannot be read or lacks one, none,
-    and one line more in `notes`.
+    """Rows of the table at `path` as dicts of these columns, and of MAY_HAVE as far as it has them; where it
+    cannot be read or lacks one of `columns`, no row, and one line more in `notes`.
     """
     try:
         table = former_names.rename_table(pd.read_parquet(path))
@@ -78,10 +78,10 @@ def read_digest(root, day, expected=None):
 
     outcome : "ok", "failed" (then `error` is one line) or "not run". notes : lines about what could not be
     read, and all of which the digest warned. damaged : whether a table of the night is. headline : text.
-    missing : studies without findings of the night. counts : {state: number}, those silenced or acknowledged
-    apart, new ones that have ended as "ended", what nobody watched as "unwatched". incidents : dicts in the
-    order of their rank, with id, silence (None, or as, by, until, why), findings and proposals; `ranked` says
-    whether anything is known of the order of these. ended, seconds : of the notebook's run.
+    missing : studies without findings of the night. counts : {word: number}, by the words of `count_word`.
+    incidents : dicts in the order of their rank, with id, silence (None, or as, by, until, why), findings and
+    proposals; `ranked` says whether anything is known of the order of these. ended, seconds : of the
+    notebook's run.
     """
     run, folder = read_run(root / "reports" / day, "", "digest"), root / "data/incidents"
     outcome, error, notes, incidents, about = run["outcome"], run["error"], [], [], {}
@@ -117,7 +117,7 @@ def incidents_of(folder, day, notes):
     line where nothing of the night is known; a table beside theirs that cannot be read is a line in `notes`.
     """
     rows = read_rows(folder / f"{day}.parquet", PUBLISHED, notes)
-    if notes and not rows:  # the table itself cannot be read
+    if notes and not rows:  # the table cannot be read, or has no row while what lies beside it cannot be read
         raise ValueError(notes.pop())
     findings = read_rows(folder / f"{day}_findings.parquet", ["incident", *FINDING], notes)
     proposals = read_rows(folder / f"{day}_proposals.parquet", ["incident", *PROPOSAL], notes)
@@ -157,8 +157,8 @@ def out_of_date(run, expected):
 
 
 def count_word(incident):
-    """Return the word under which an incident counts: silenced or acknowledged, unless it is closed, or its
-    state.
+    """Return the word under which an incident counts: silenced or acknowledged, unless it is closed, else
+    that of `counted_as`.
     """
     if incident["silence"] and incident["state"] != "closed":
         return incident["silence"]["as"]
@@ -200,7 +200,7 @@ def as_incident(row, findings, proposals):
     ]
     offered.sort(key=lambda one: one["rank"] or math.inf)
     ranked = is_ranked(offered)
-    # no order of merit: those for which the evidence speaks come first, each group as in the dictionary
+    # no order of merit: those for which the evidence speaks come first, each group in alphabetical order
     if not ranked:
         offered.sort(key=lambda one: (not one["reason"], str(one["proposal"])))
     return {
@@ -236,8 +236,8 @@ def without_incident(row):
 
 
 def pressing(incident):
-    """Whether an incident is news or goes on, and nobody has said that it is known: one that is new may
-    have ended before it was seen.
+    """Whether an incident is news or goes on and nobody has silenced or acknowledged it; a new one may have
+    ended before it was seen.
     """
     return incident["state"] in GOING_ON and not incident["silence"]
 
@@ -260,8 +260,8 @@ def rest_in_words(incidents):
 
 
 def chance_in_words(proposal):
-    """How likely a proposal is to work, with its interval and what that is known from; no number where the
-    interval leaves everything open.
+    """How likely a proposal is to work, with its interval and the trials behind it; no number for one that
+    was not tried and whose interval leaves everything open.
     """
     if proposal["chance"] is None:
         return "chance not known"

@@ -50,7 +50,7 @@ def listed(files, folder):
 
 
 def findings_of(root, s, step, path):
-    """The table of findings of tonight at `path`; None where there is none or it is damaged."""
+    """The table of findings of tonight at `path`, below `root`; None where there is none or it is damaged."""
     if step["name"] not in s["tonight"] or not (root / path).exists():
         return None
     wrote = step["products"].get(path)

@@ -1,7 +1,7 @@
 """What incidents name: sites, storages, links, nodes, VOs and whatever else has a page of its own.
 
 The kind of a finding says what its entity names, by `about` in the study.yaml of its study. Names are foreign
-text, so the file of a page is called by a short form of the name and a hash of the whole.
+text, so the name of a page's file is a short form of the name and a hash of the whole.
 """
 
 import functools
@@ -42,7 +42,7 @@ class Entity:
 
     @functools.cached_property
     def page(self):
-        """The name of its file in the folder of entities: the same for ever, on every file system."""
+        """The name of its file in the folder of entities: permanent, and fit for every file system."""
         plain = unicodedata.normalize("NFKD", self.name).encode("ascii", "ignore").decode().lower()
         slug = re.sub("[^a-z0-9]+", "-", plain)[:40].strip("-")
         mark = hashlib.sha256(f"{self.kind}\0{self.name}".encode("utf-8", "replace")).hexdigest()[:10]
@@ -102,7 +102,7 @@ def split_entity(about, entity, site):
 
 @functools.lru_cache(1_000)
 def about_of(study, kind, _folder):
-    """What the entity of a finding of this kind names; to ask the catalog takes 0.2 ms, and a site has
+    """What the entity of a finding of this kind names, cached: the catalog takes 0.2 ms, and a site has
     thousands of findings.
     """
     return catalog.about_of(study, kind)

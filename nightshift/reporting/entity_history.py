@@ -40,7 +40,7 @@ class Seen(NamedTuple):
 @dataclass(slots=True)
 class Course:
     """One incident over the nights in which it names one entity. incident : as it last stood. findings :
-    those of them that name the entity.
+    those of its findings then that name the entity.
     """
 
     nights: list = field(default_factory=list)  # Seen, the earliest first
@@ -55,8 +55,8 @@ class Course:
 
 @dataclass
 class History:
-    """All courses {id: Course} of one entity, what it is a part of or consists of, and how often other
-    entities are named with it. Complete when all nights are followed: what is worked out of it then stays.
+    """All courses {id: Course} of one entity, the entities that it is part of or consists of (`close`), and
+    those named with it. Its cached properties are right only once all nights are followed.
     """
 
     entity: Entity
@@ -86,7 +86,7 @@ class History:
 
 
 def is_open(incident):
-    """Whether an incident goes on and has not ended; that somebody knows of it closes nothing."""
+    """Whether an incident goes on and has not ended; one that is silenced or acknowledged is open too."""
     return incident["state"] in GOING_ON and not incident["ended"]
 
 
@@ -109,8 +109,8 @@ def add_incident(histories, day, incident, before=None):
     """Add what one incident of a night names to the histories {Entity: History}; returns (incident, list of
     (Entity, its Course, places of the findings that name it)).
 
-    before : what this returned of the incident as another night had it. Where it names the same, as most that
-    go on do, only how it stands is new.
+    before : what this returned for the incident on another night. Where it still names the same, as most that
+    go on do, only its state is added.
     """
     if before and is_named_alike(before[0], incident):
         _, places = before
@@ -127,7 +127,7 @@ def add_incident(histories, day, incident, before=None):
 
 
 def is_named_alike(one, other):
-    """Whether two incidents of one id name the same, by their site and what their findings are about."""
+    """Whether an incident names the same on two nights, by its site and what its findings are about."""
     names = [
         (incident["site"], [[of.get(key) for key in NAMED_BY] for of in incident.get("findings") or []])
         for incident in (one, other)

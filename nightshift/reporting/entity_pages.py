@@ -67,7 +67,7 @@ def course_row(course):
 def timeline(course, first, last):
     """Draw on which nights from `first` to `last` an incident was seen: Markup of a wide SVG.
 
-    A night in which it was open is a high bar, one in which it was over a low one, in the colour of its
+    A night in which it was open is a high bar, one in which it had ended a low one, in the colour of its
     severity.
     """
     bars, spoken = "", []
@@ -88,7 +88,9 @@ def timeline(course, first, last):
 
 
 def state_of(history, latest):
-    """Say in a sentence what was open of an entity when it was last named; latest : the last night."""
+    """Say in a sentence how many incidents of an entity were open when it was last named; latest : the last
+    night.
+    """
     day, courses = history.last_day, history.open_in(history.last_day)
     when = "in the latest night" if day == latest else "when it was last named, in the night of"
     if not courses:
@@ -113,7 +115,7 @@ def related_groups(entities, histories):
 
 
 def link_of(entity, folder=""):
-    """The words of an entity and the address of its page."""
+    """What a page needs to link to an entity: dict of words, kind and href."""
     return {"words": one_line(entity.words, 120), "kind": entity.kind, "href": f"{folder}{entity.page}"}
 
 
@@ -150,7 +152,7 @@ def entity_view(history, histories, *, latest, assured):
 
 def trouble_of(history, latest):
     """How troubled an entity is, to sort by: the gravest incident that is open in the latest night, how many
-    are, and in how many nights it was named; the most troubled is the highest.
+    are, in how many nights it was named, and in which last; the most troubled is the highest.
     """
     courses = history.open_in(latest)
     gravest = max((RANK.get(one.last.severity, 0) for one in courses), default=-1)
@@ -207,7 +209,7 @@ def sources_of(night):
 
 
 def newest_source():
-    """When the latest of the files changed by which pages are drawn, a moment."""
+    """When the code and templates that draw pages last changed, a moment."""
     files = [*Path(__file__).parent.glob("*.py"), *TEMPLATES.rglob("*.*")]
     return max(path.stat().st_mtime for path in files)
 

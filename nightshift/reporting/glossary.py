@@ -47,23 +47,23 @@ def described_units():
 
 
 def reading_of(name):
-    """Say how the report of the study `name` is read: what a finding is, what its severity counts, and what
-    may be by chance; a list of sentences.
+    """Say how to read the report of the study `name`: what a finding is, what its severity depends on, and
+    what may be chance; a list of sentences.
     """
     study = catalog.study_of(name)
     kinds = list(dict.fromkeys(catalog.label_of(name, kind) for kind in study.kinds))
     kinds += ["what its source names itself"] if study.open_kinds else []
     costs = joined(unit.label or name for name, unit in study.impact_units.items())
     wanted = [catalog.label_of(name, kind) for kind, entry in study.kinds.items() if entry.benign]
-    benign = f"; what most often somebody wanted ({joined(wanted)}) counts less" if wanted else ""
+    benign = f"; what is usually intended ({joined(wanted)}) counts less" if wanted else ""
     sentences = [
         "A finding is one thing that stands out among all that was judged, with its time and a sentence of "
         f"evidence; its kinds are {joined(kinds)}.",
         "Severity is that of the incident that findings make together: how surprising they are, what they "
         f"cost{f' ({costs})' if costs else ''}, how many studies see them, and whether a whole site is "
         f"affected{benign}.",
-        "Of many ordinary things a few look strange by chance: the p-value says how often one would look at "
-        "least as strange, and a finding has passed a limit that is set for all that was judged together.",
+        "Among many ordinary things a few look strange by chance: the p-value says how often one would look "
+        "at least as strange, and a finding has passed a limit that is set for all that was judged together.",
     ]
     weekly = "Weeks are judged, so that what lasts some days may be reported days later."
     return sentences + ([weekly] if study.cadence == "week" else [])

@@ -19,10 +19,10 @@ def view_of(incident, *, href="", figure="", n_proposals=None):
     n_proposals : at most so many; None is MAX_PROPOSALS of those that are ranked, and all of others.
 
     Keys: id, rank, title, severity (high, medium, low or unknown), state, status, since, began, sites, place
-    (the first of them, in words), standing (what it owes its rank to), affected (its impact), site and impact
-    ("" where title or summary have them), summary, change, href, evidence and more_evidence (of its findings,
-    where no page has them), figure, figure_alt, ranked, proposals (proposal, reason, verify, note,
-    remediation), proposals_heading, nothing_to_try (why there are none), silence ("" where nobody has
+    (the first of them, in words), standing (the points that give it its rank), affected (its impact), site
+    and impact ("" where title or summary have them), summary, change, href, evidence and more_evidence (of
+    its findings, where no page has them), figure, figure_alt, ranked, proposals (proposal, reason, verify,
+    note, remediation), proposals_heading, nothing_to_try (why there are none), silence ("" where nobody has
     silenced it).
     """
     title, summary = one_line(incident["title"], 120), one_line(incident["summary"], 600)
@@ -87,8 +87,8 @@ def clock(time):
 
 
 def since(incident):
-    """Say when an incident began and, where it did, ended; sources without times leave the night it was first
-    reported in.
+    """Say when an incident began and, if it has ended, when; without times, on which night it was first
+    reported.
     """
     start, end = incident["start"], incident["end"]
     if not start:
@@ -97,8 +97,8 @@ def since(incident):
 
 
 def proposal_view(proposal, ranked):
-    """Prepare one proposal: what to do, why, by what one sees that it helped, what it takes, and how often it
-    worked where any was tried.
+    """Prepare one proposal: what to do, why, how to tell that it helped, how long it takes, and, where any
+    was tried, how often it worked.
     """
     effort = one_line(proposal.get("effort") or "", 40)
     parts = [chance_in_words(proposal) if ranked else "", f"takes {effort}" if effort else ""]
@@ -112,7 +112,9 @@ def proposal_view(proposal, ranked):
 
 
 def proposals_heading(ranked, proposals, ended):
-    """Say above proposals whether they are in any order, and what for where the incident has `ended`."""
+    """Say above proposals whether their order means anything, and what they are for if the incident has
+    `ended`.
+    """
     if ended:
         return f"It has ended; this is for when it comes back. {proposals_heading(ranked, proposals, False)}"
     if ranked:

@@ -18,8 +18,8 @@ def open_by_severity(incidents):
 
 
 def hours_to_end(incident):
-    """Return how many hours an incident lasted whose end is news; None for any other, and where its times are
-    not known.
+    """Return how many hours an incident whose end is news had lasted; None for any other, and where its times
+    are not known.
     """
     is_news = incident["state"] == "resolved" or (incident["state"] == "new" and incident["ended"])
     if not is_news or not incident["start"] or not incident["end"]:
@@ -32,7 +32,9 @@ def hours_to_end(incident):
 
 
 def is_of_detector(incident):
-    """Whether an incident is about data of a detector: these are certified, and their incidents never end."""
+    """Whether an incident is about data of a detector: how long these last says nothing, since certification
+    judges past data.
+    """
     findings = incident.get("findings") or []
     return any(catalog.kind_of(one["study"], one["kind"]).scope == "detector" for one in findings)
 

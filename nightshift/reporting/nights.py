@@ -17,8 +17,8 @@ def day_before(day, n):
 
 
 def runs_of(nights, key):
-    """Split `nights`, things with a `day` in its order, into runs of consecutive days with the same `key`, a
-    function of a thing: list of lists.
+    """Split `nights`, things with a `day`, the earliest first, into runs of consecutive days with the same
+    `key`, a function of a thing: list of lists.
     """
     numbered = enumerate(nights)
     groups = groupby(

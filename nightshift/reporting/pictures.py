@@ -14,26 +14,26 @@ from PIL import Image, ImageChops, ImageStat
 
 from helpers import atomic
 
-# of a picture, at most: lines, letters and their soft edges; 68 pictures of a night take 0.9 of 5.7 MB
+# tried one after the other: lines, letters and their soft edges; 68 pictures of a night take 0.9 of 5.7 MB
 COLOURS = (12, 16, 24, 32)
 FARTHEST = 48  # of 255: what the colour of a pixel may be off, so that no rare red turns brown
 MEAN = 1  # of 255: what it may be off on average, so that a scale of colours keeps its steps
-WIDEST = 1600  # pixels; no page shows more
+WIDEST, HIGHEST = 1600, 4000  # pixels; no page shows wider ones
 FOLDER = "pictures"
 
 
 def small_picture(path, widest=WIDEST):
-    """Reduce the picture at `path`, a path or a file, to the fewest colours that come close to its own, at
-    most 32, and to `widest` pixels across: a seventh of its size. None where it is no picture.
+    """Reduce the picture at `path`, a path or a file, to the fewest of COLOURS that come close to its own,
+    and to `widest` pixels across and HIGHEST down: a seventh of its size. None where it is no picture.
 
     The colours come from an octree, which keeps a rare red that the default, median cut, turns brown. A
-    picture that is narrow enough is not scaled, since that would add colours, bytes and blur.
+    picture that is small enough is not scaled, since that would add colours, bytes and blur.
     """
     try:
         picture = Image.open(path).convert("RGB")
     except (OSError, Image.DecompressionBombError):
         return None
-    picture.thumbnail((widest, 4000), Image.Resampling.LANCZOS)
+    picture.thumbnail((widest, HIGHEST), Image.Resampling.LANCZOS)
     for colours in COLOURS:
         small = quantised(picture, colours)
         off = ImageStat.Stat(ImageChops.difference(picture, small.convert("RGB")))
@@ -43,8 +43,8 @@ def small_picture(path, widest=WIDEST):
 
 
 def quantised(picture, colours):
-    """Give a picture a palette of at most so many `colours`, in which what is nearly white is white: as the
-    mean of its shades it would be grey, and look like a frame around the picture.
+    """Give a picture a palette of at most `colours`, in which nearly white ones are white: the mean of their
+    shades would be grey, and look like a frame around the picture.
     """
     small = picture.quantize(colours, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     shades = triples_of(small.getpalette())
@@ -76,12 +76,12 @@ def encoders():
 
 @functools.cache
 def drawn_by():
-    """This code, a part of the name of each picture: what other code has made is made again."""
+    """This code, of which the name of each picture holds a hash: pictures of other code are made again."""
     return Path(__file__).read_bytes()
 
 
 class Album(NamedTuple):
-    """The folder of pictures that pages share. path : it; href : the same, seen from the page."""
+    """The folder of pictures that pages share. path : of the folder; href : the same, seen from the page."""
 
     path: Path
     href: str
@@ -92,8 +92,8 @@ class Album(NamedTuple):
         return cls(page.parent / home / FOLDER, f"{home}{FOLDER}/")
 
     def add(self, content):
-        """Put the picture `content`, bytes, small into the album, as WebP without loss, which takes four
-        fifths of a PNG; returns it as Shown, None where it is none. One that is there already stays, and one
+        """Put the picture `content`, bytes, reduced into the album, as lossless WebP, which takes four fifths
+        of a PNG; returns it as Shown, None where it is no picture. One that is there already stays, and one
         of the night before, as most of a training are, is the same file in both nights.
         """
         name = f"{hashlib.sha256(drawn_by() + content).hexdigest()[:20]}.webp"
@@ -106,7 +106,7 @@ class Album(NamedTuple):
         return Shown(encoders().submit(write_webp, picture, path, address), *picture.size)
 
     def add_png(self, text):
-        """Put the PNG `text`, in base64, into the album, as `add` does; binascii.Error where it is none."""
+        """Put the PNG `text` into the album, as `add` does; binascii.Error where it is no base64."""
         return self.add(base64.b64decode(text))
 
     def add_files(self, paths):
@@ -128,7 +128,7 @@ def album_before(folder):
 
 
 def linked(source, path):
-    """Make `path` a hard link to the file at `source`, which is never changed in place: whether it is one."""
+    """Make `path` a hard link to the file at `source`, which is never changed in place; whether that went."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.hardlink_to(source)

@@ -82,10 +82,9 @@ class Aside:
 
 @functools.cache
 def exporter():
-    """(nbconvert's exporter, Aside), which leaves a mark in the place of coloured code and of addresses of
-    pictures.
+    """(nbconvert's exporter, the Aside in which it sets coloured code and addresses of pictures aside).
 
-    Most of a page are these. Three parsers that clean and change pages would read them all.
+    These are most of a page, and three parsers that clean and change pages would read all of them.
     """
     import bleach
     from nbconvert import HTMLExporter
@@ -103,7 +102,7 @@ def exporter():
         # bleach takes the tags away and leaves what is between them
         markup = re.sub(r"(?is)<(style|script)\b.*?</\1\s*>", "", str(markup))
         markup = re.sub(PANDAS, r"<\1", markup)
-        # of most, nothing would be taken: to look at them as well is an eighth of the time of all pages
+        # from most the cleaner would take nothing, and it costs an eighth of the time of all pages
         return markup if is_harmless(markup) else cleaner.clean(markup)
 
     def code(source, **_):
@@ -128,7 +127,7 @@ def exporter():
 
 
 def prepare():
-    """Import and compile what renders notebooks, which else each fork that does so begins with."""
+    """Import and compile what renders notebooks, so that forked processes need not do it again."""
     import bs4  # noqa: F401
     import mistune  # noqa: F401
 
@@ -161,8 +160,8 @@ def picture_tag(png, alt, aside):
 def coloured(source):
     """Python code as HTML, coloured by four classes: keywords k, strings s, comments c, numbers n.
 
-    By one expression, which takes a fiftieth of the time of a lexer of Pygments, a seventh of that of all
-    pages, and makes half as many elements: an f-string is one, whatever it computes.
+    One regular expression takes a fiftieth of the time of a Pygments lexer, which was a seventh of that of
+    all pages, and makes half as many elements: an f-string is one, whatever it computes.
     """
     parts, at = [], 0
     for word in WORDS.finditer(source):
@@ -208,7 +207,9 @@ def join_streams(cell):
 
 
 def text_of(notebook, tag):
-    """Plain text of the first Markdown output of the cell with this tag; of a list, its first item."""
+    """Plain text of the first Markdown output of the cells with this tag, or, where that has a list, of its
+    first item; "" where there is none.
+    """
     import mistune
     from bs4 import BeautifulSoup
 
@@ -228,8 +229,8 @@ def render_notebook(notebook, album, places=()):
 
     The answer comes before what leads to it: below the title stand what the cell tagged `headline` says and,
     moved there, what a cell tagged `answer` shows. places : (id, number, links) of what other pages lead to:
-    the first heading of level 3 or 4 that holds the id, or begins with the number and a dot, gets the id, and
-    what is below it the links to rows of findings.
+    the first heading of level 3 or 4 that holds the id, or begins with the number and a dot, gets the id and,
+    below it, the links to rows of findings.
     """
     markup, aside = converted(notebook, album)
     page = parsed(markup)
@@ -263,14 +264,14 @@ def render_report(notebook, album, *, title, href, zooms=True, places=()):
 
 
 def drop_numbers(page):
-    """Leave nothing but pictures of the figures of a page."""
+    """Remove the numbers of the figures of a page, so that they are only pictures."""
     for figure in page.find_all("figure"):
         figure.attrs.pop("data-series", None)
 
 
 def drop_code(report, headline):
-    """Take code, logs and the cells that showed nothing else off a report, and the cell that says what will
-    stand below its title.
+    """Remove code, logs and the cells that show nothing else from a report, and the cell whose `headline`
+    will stand below its title.
     """
     for part in report.select("details.code, details.log, pre.traceback"):
         part.decompose()
@@ -283,8 +284,8 @@ def drop_code(report, headline):
 
 
 def lead_to_report(code, report, href):
-    """Put links to the pictures and larger tables of a report, which is at `href`, in their places on the
-    page of its code. Both are as converted: their parts follow each other in the same order.
+    """Replace the pictures and larger tables on the page of the code by links to them in the report, which is
+    at `href`. Both pages are as converted: their parts have the same order.
     """
     for kind in ("figure", "table"):
         pairs = zip(report.find_all(kind), code.find_all(kind), strict=True)
@@ -295,7 +296,7 @@ def lead_to_report(code, report, href):
 
 
 def lead_to(part, page, href):
-    """Put a link to a figure or a table, and what it shows, in its place."""
+    """Replace a figure or a table by a link to it and a line about what it shows."""
     shows = part.img["alt"] if part.img else part.get_text()
     if part.name == "table":
         heads = [head.get_text().strip() for head in part.select("thead th")]
@@ -319,7 +320,7 @@ def parsed(markup):
 
 
 def finished(page, aside):
-    """Mark tables and what scrolls on a page, and put what was set aside in its place: Rendered."""
+    """Mark tables and whatever scrolls on a page, and put back what was set aside: Rendered."""
     for number, table in enumerate(page.find_all("table"), 1):
         table.attrs.pop("border", None)
         label = table.get("id", f"part-{number}").replace("-", " ").capitalize()
@@ -367,8 +368,8 @@ def move_answer(page, headline):
 
 
 def name_places(page, places):
-    """Give the headings that other pages lead to their ids, and say below them what was seen in which
-    rows.
+    """Give the headings that other pages lead to their ids, and put below them links to the rows of findings;
+    places : as in `render_notebook`.
     """
     headings = [(heading, " ".join(heading.get_text().split())) for heading in page.find_all(["h3", "h4"])]
     for name, number, links in places:
@@ -484,7 +485,7 @@ def look_of(texts):
 def mark_columns(table):
     """Give the cells of each column the class of its look. A table with sentences, or with more than WORDY
     columns that are neither numbers nor times, becomes one card per row where the screen is narrow. An empty
-    cell gets a NOTHING, but for those of the first column, whose row belongs to the one above.
+    cell shows NOTHING, except in the first column, where it means that the row belongs to the one above.
     """
     heads = table.thead.find_all("th") if table.thead else []
     rows = [row.find_all("td") for row in table.find_all("tr") if row.parent.name == "tbody"]

@@ -42,8 +42,8 @@ def words_of(text):
 def build_index(entries):
     """Build the index of a list of Entry: a dict that templates/search.js reads.
 
-    entries : [title, about, href] of each. titles, words : {word: numbers of the entries}, of the words
-    of a title, and of those that stand elsewhere only.
+    Keys: entries, [title, about, href] of each; titles, {word: numbers of the entries with it in their
+    title}; words, the same for words that an entry has only elsewhere.
     """
     titles, words = {}, {}
     for number, one in enumerate(entries):
@@ -58,7 +58,7 @@ def build_index(entries):
 
 
 def entity_entries(groups):
-    """The entries of entities, from the groups of their index."""
+    """The entries of entities, list of Entry, from the groups of their index, as of `index_groups`."""
     entries = []
     for group in groups:
         for row in group["rows"]:
@@ -70,7 +70,7 @@ def entity_entries(groups):
 
 
 def incident_entries(histories, nights):
-    """The entries of incidents, each as it last stood, the latest first."""
+    """The entries of incidents, list of Entry, each as it last stood, the latest first."""
     last, names = {}, {}
     for night in nights:
         for one in night.incidents:

@@ -1,4 +1,4 @@
-"""What a configuration says of the site: how many nights keep their pages, and where readers find them."""
+"""Settings of the site: how many nights keep their pages, and where readers find them."""
 
 import re
 

@@ -1,11 +1,11 @@
-"""One night to a static site: its front page, a page per notebook, run.json and digest.json, and what lists
-it beside other nights.
+"""Write one night as a static site: its front page, a page per notebook, run.json and digest.json, and the
+pages that list it beside other nights.
 
 Reads only what the chain left below the products folder, and works whether the chain succeeded or not: a
 failed notebook becomes a page that shows its error first, and a product that is missing, damaged or of
 another version costs one line and its own study. Beside it, studies.py reads what a study did, pages.py
-renders notebooks, digests.py reads the incidents, archive.py is about all nights: a night needs none but
-itself, and stays as it is when others come.
+renders notebooks, digests.py reads the incidents, archive.py is about all nights: a night needs no other one,
+and stays as it is when others come.
 """
 
 import contextlib
@@ -89,8 +89,8 @@ PACKAGES = [
 
 
 def later_night(root, last_days):
-    """The night that the products below `root` belong to, when it is after that of `last_days` {study:
-    day}; empty when it is not.
+    """The night on which the data below `root` end, where that of any study is after `last_days` {study:
+    day}; "" where none is.
     """
     nights = {name: read_json(root / "data/raw" / name / "status.json").get("window") for name in last_days}
     ends = {
@@ -103,7 +103,7 @@ def later_night(root, last_days):
 
 @functools.cache
 def versions():
-    """{package: version} of what a night is made by; to look them up takes 10 ms."""
+    """{package: version} of what makes a night; looking them up takes 10 ms."""
     return {package: version(package) for package in PACKAGES}
 
 
@@ -226,8 +226,8 @@ def href_of(incident, text):
 
 
 def notices_of(s, step):
-    """Sentences above a page of a study: why it does not report, and what this step warns of, the analysis
-    of what all of them do.
+    """Sentences above a page of a study: why it does not report, and the warnings of this step; above that of
+    the analysis those of all steps.
     """
     warnings = (
         s["warnings"]
@@ -256,8 +256,8 @@ def publish_studies(root, day, studies, others):
 
 
 def publish_study(root, day, studies, others, which):
-    """Write the pages of the study at the place `which`; returns what is to be said of it instead where one
-    cannot be made, else an empty dict.
+    """Write the pages of the study at the place `which`; returns the values of the study that change where
+    one cannot be made, else an empty dict.
     """
     s, failed = studies[which], {}
     ran = [step for step in s["steps"] if step["outcome"] != "not run" or step.get("of")]
@@ -275,7 +275,8 @@ def publish_study(root, day, studies, others, which):
 
 
 def publish_step(root, day, s, step, menus):
-    """Write the page of a step of a study, or its report and the page of its code; returns what hindered it.
+    """Write the page of a step of a study, or its report and the page of its code; returns what hindered it,
+    in one line, "" where nothing did.
 
     menus : what `frame_of` needs to lead to other pages.
     """
@@ -310,8 +311,8 @@ def publish_step(root, day, s, step, menus):
 
 
 def found_elsewhere(s, name):
-    """How many findings of tonight other pages of a study have than that of the step `name`: list of dicts n,
-    words and href; none for a page without findings.
+    """How many findings of tonight the other pages of a study have, seen from that of the step `name`: list
+    of dicts n, words and href; empty for a page without findings.
     """
     if name not in s["found_by"]:
         return []
@@ -498,8 +499,10 @@ def frame_at(page, day):
 
 
 def write_front(root, day, studies, digest, every, troubles, others, of_sample):
-    """Write the front page of the night, every : the nights as run.json has them, tonight among them. others
-    : pages beside those of the studies, {title: href}.
+    """Write the front page of the night.
+
+    every : run.json of the nights, the earliest first, tonight among them. others : pages beside those of the
+    studies, {title: href}.
     """
     nights, before = [run["day"] for run in kept(every)], [run for run in every if run["day"] <= day]
     at, assurance = nights.index(day), assurance_of(studies, digest)

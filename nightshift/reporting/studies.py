@@ -68,11 +68,11 @@ def read_study(root, day, study, last_day):
     """Collect everything that pages say of one study on `day`: a dict. Its data should end with `last_day`;
     whatever is wrong with it is its `error`.
 
-    verdict : see `verdict_of`. reason : one sentence on a verdict that is no failure, "" where it says all.
-    found_by : {step: number of its findings}. warnings : sentences that its notebooks recorded, and what else
-    is to be known. findings : of tonight. tonight : names of the steps whose findings these are. rows : what
-    its reports show of the rows of these, {name of a step: list}. hinders : whether it makes the night count
-    as failed.
+    verdict : see `verdict_of`. reason : one sentence on a verdict that is no failure, "" where the verdict
+    says all. found_by : {step: number of its findings}. warnings : sentences that its notebooks recorded,
+    those on pages that failed, and on rows and data that cannot be read. findings : of tonight. tonight :
+    names of the steps whose findings these are. rows : what its reports show of the rows of these, {name of a
+    step: list}. hinders : whether it makes the night count as failed.
     """
     try:
         return study_of(root, day, study, last_day)
@@ -105,8 +105,8 @@ def read_study(root, day, study, last_day):
 
 
 def read_products(root, study, steps, named, state, ended):
-    """([(name of the step, its table of findings)], models, number of judged items, {step: line about what
-    cannot be read}) that the steps of a study have left.
+    """What the steps of a study have left: ([(name of the step, its table of findings)], models, number of
+    judged items, {step: line about what cannot be read}).
 
     named : the steps whose findings are of tonight. state : of the data, of which "empty" leaves nothing to
     read. ended : whether all steps ended well.
@@ -217,7 +217,7 @@ def join_findings(tables):
 
 
 def failures_of_pages(study, steps):
-    """Sentences on the mere pages of a study that failed, which costs nothing but these pages."""
+    """Sentences on the mere pages of a study that failed; nothing else is lost with them."""
     failed = [one for one in steps if one["outcome"] == "failed" and catalog.is_mere_page(study, one["name"])]
     return [one_line(f"The page {one['name']} failed: {one['error']}", 600) for one in failed]
 
@@ -238,8 +238,8 @@ def step_wrote(step, path):
 
 
 def what_failed(steps, troubles):
-    """(name, error) of the step that a failed study failed in: the first that failed or did not run, else
-    the first of `troubles` {step: line}.
+    """(name, error) of the step that a failed study failed in: the first that failed, else the first but the
+    training that did not run, else the first of `troubles` {step: line}.
     """
     stopped = next((s for s in steps if s["outcome"] == "failed"), None)
     stopped = stopped or next(
@@ -293,8 +293,9 @@ def expected_of(studies, last_days):
     """What the digest of the night should have been made of: {"nights": {study: its last day}, "missing":
     names of tables, "ended": moment or None}.
 
-    As the chain tells it: a study whose analysis or extra notebooks have findings of tonight counts, their
-    other tables are missing. ended : when the last of the steps ended whose findings it reads.
+    The chain tells the digest the same: a study counts if its analysis or an extra notebook has findings of
+    tonight, and its other tables are missing. ended : when the last of the steps ended whose findings the
+    digest reads.
     """
     nights, missing, ended = {}, [], []
     for s in studies:

@@ -5,7 +5,7 @@ from nightshift.assurance import assure
 
 def lines_of(night):
     """List lines about a published `night`, the content of its digest.json: what failed, what was warned of,
-    and what is not known; empty where all is well.
+    and what is not known; an empty list where there is nothing of these.
     """
     lines, digest = [], night["digest"]
     for name, study in night["studies"].items():

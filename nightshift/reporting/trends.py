@@ -2,7 +2,7 @@
 
 Incidents   open by severity, how long they lasted    open_section, resolved_section
 Studies     alarms, skill of the model in use         alarm_section, skill_section
-Cost        seconds of notebooks by study and step    cost_section
+Cost        seconds of notebooks by study and step    cost_sections
 """
 
 import math
@@ -54,7 +54,7 @@ def figures_of(run, incidents):
 
 
 def by_study(runs, key):
-    """Give a number of each study over the nights: {study: list of it, None where it is not known}."""
+    """Give the number `key` of each study over the nights: {study: list, None where it is not known}."""
     studies = sorted({name for run in runs for name in run["studies"]})
     return {name: [number((run["studies"].get(name) or {}).get(key)) for run in runs] for name in studies}
 
@@ -66,7 +66,9 @@ def last_of(values):
 
 
 def seconds_of(run):
-    """List how long the notebooks of a night ran: list of (study, step, seconds); the digest is both."""
+    """List how long the notebooks of a night ran: list of (study, step, seconds); for the digest, both names
+    are "digest".
+    """
     rows = [
         (study, name, number(step.get("seconds")))
         for study, record in run["studies"].items()
@@ -78,7 +80,7 @@ def seconds_of(run):
 
 
 def title_of(study):
-    """What people call a study; the digest is none."""
+    """What people call a study; "Digest" for the digest, which is none."""
     return "Digest" if study == "digest" else catalog.study_of(study).title
 
 
@@ -149,7 +151,7 @@ def open_claim(days, totals, assurance):
 
 
 def resolved_section(days, figures):
-    """Show how long incidents had lasted that ended, by the night that reported their end."""
+    """Show how long the incidents that ended had lasted, by the night that reported their end."""
     means, numbers = [row["mean_h"] for row in figures], [row["n"] for row in figures]
     both = [(n, mean) for n, mean in zip(numbers, means, strict=True) if n and mean is not None]
     n_ended = sum(n for n, _ in both)
@@ -170,8 +172,8 @@ def resolved_section(days, figures):
 
 
 def alarm_section(days, runs):
-    """Show which share of the ordinary held-out items of its training each study flagged, against the share
-    that it states. What a study flags of the items of one night stands in its report alone.
+    """Show the share of ordinary held-out items of its training that each study flagged, against the share
+    that it states. The share of the items of one night stands only in the report of the study.
     """
     stated, observed = by_study(runs, "alarm_rate_stated"), by_study(runs, "alarm_rate_observed")
     figures, columns, ratios = [], {}, []
@@ -209,8 +211,8 @@ def percent(shares):
 
 
 def alarm_claim(ratios):
-    """Say which studies flag clearly more than they state, over MANY times as much: run.json has no interval
-    by which less could be distinguished from chance. ratios : list of (observed over stated, study).
+    """Say how many studies flag more than MANY times what they state, and which the most: run.json has no
+    interval that would tell less from chance. ratios : list of (observed over stated, study).
     """
     if not ratios:
         return "No night has recorded which share of ordinary items its models flag"
@@ -280,7 +282,7 @@ def cost_sections(days, runs):
 
 
 def share_claim(sums):
-    """Say which step took most of all nights together; sums : {step: seconds of each night}."""
+    """Say which step took the largest share of all nights together; sums : {step: seconds of each night}."""
     total = sum(map(sum, sums.values()))
     if not total:
         return "none has been timed"

@@ -16,12 +16,16 @@ from nightshift.reporting.settings import site_settings
 from nightshift.serve.server import Site, application, audit
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
-PATIENCE_S = 20  # for a request to arrive, and for one connection to send the next
+PATIENCE_S = 20  # for a request to arrive, and for a connection to send its next one
 LOG = "feedback/serve.log"  # below the products folder
 
 
 def serve(path, host, port, user_header=""):
-    """Serve the site of the configuration at `path` until a signal ends it; returns the exit code."""
+    """Serve the site of the configuration at `path` until SIGTERM or SIGINT; returns the exit code.
+
+    host, port : where it listens. user_header : as in Site. Whatever prevents the start is one line on
+    stderr.
+    """
     try:
         site = site_of(path, host, user_header)
         keep_log(site.root / LOG)
@@ -35,7 +39,7 @@ def serve(path, host, port, user_header=""):
 
 
 def site_of(path, host, user_header):
-    """What the options say is served, and to whom, a Site; ValueError says in one line what is wrong."""
+    """The Site that the options describe; ValueError says in one line what is wrong."""
     if not is_loopback(host) and not user_header:
         raise ValueError(
             f"--host is {host!r}, which others reach: name the header in which a proxy says who reads, "
@@ -57,7 +61,7 @@ def is_loopback(host):
 
 
 def keep_log(path):
-    """Append a line to the file at `path` for each reply, whether it was taken or refused."""
+    """Append a line to the file at `path` for each reply, whether it was accepted or refused."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8")
     form = logging.Formatter("%(asctime)sZ %(message)s", "%Y-%m-%dT%H:%M:%S")

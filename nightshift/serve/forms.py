@@ -1,6 +1,6 @@
-"""A published page with forms instead of the commands that it prints.
+"""A published page with forms instead of the commands that it shows.
 
-The page on disk stays as it is: it needs no server, and prints commands. The page that is served has the
+The page on disk stays as it is: it needs no server, and shows commands. The page that is served has the
 forms, a script that sends them without leaving the page, and a content security policy that allows both.
 """
 
@@ -54,8 +54,8 @@ def with_forms(page, messages, *, token, opened=""):
 def with_script(page):
     """Add to a page the policy, the style and the script by which its forms can be sent.
 
-    The referrer of the same origin is allowed, since a page without it sends no origin with a form either,
-    by which the server recognises the forms of other sites.
+    The referrer of the same origin is allowed: without it, browsers send no origin with a form either, by
+    which the server recognises the forms of other sites.
     """
     small = script("tell.js")
     policy = policy_of(page).replace("form-action 'none'", "form-action 'self'; connect-src 'self'")

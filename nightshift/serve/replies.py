@@ -1,5 +1,5 @@
-"""What people say of an incident, on a page or by a command: checked, written below the folder of products,
-and read again.
+"""What people report about an incident, on a page or by a command: checked, written below the folder of
+products, and read again.
 """
 
 from nightshift.incidents.silences import SILENCES_FILE, read_recorded, record_silence

@@ -70,5 +70,5 @@ def test_how_a_report_is_read_is_three_to_five_sentences_of_what_its_study_says(
     assert 3 <= len(sentences) <= 4, "the page adds where to see how sure it is"
     assert all(kind.label in sentences[0] for kind in described.kinds.values())
     assert all((unit.label or name) in sentences[1] for name, unit in described.impact_units.items())
-    assert ("what most often somebody wanted" in sentences[1]) == any(kind.benign for kind in described.kinds.values())
+    assert ("what is usually intended" in sentences[1]) == any(kind.benign for kind in described.kinds.values())
     assert any(one.startswith("Weeks are judged") for one in sentences) == (described.cadence == "week")
