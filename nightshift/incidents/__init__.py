@@ -1,4 +1,4 @@
 """Incidents: findings of all studies that belong together, followed from night to night."""
 
-# the change of an incident that is no news: nobody looked when it was there
+# the change of an incident that is no news, since its study did not report while it lasted
 NOT_WATCHED = "ended before it was watched"

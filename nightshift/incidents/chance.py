@@ -1,6 +1,6 @@
 """How many links between studies chance alone would give.
 
-A drawing compares every finding with every other, so many findings get fewer drawings, and very many none:
+A drawing compares every finding with every other: the more findings, the fewer drawings, down to none, since
 they would take minutes.
 """
 

@@ -15,7 +15,7 @@ from nightshift.schemas import FINDING_MAY_HAVE
 from nightshift.wording import fold_site
 
 DAY_H, WEEK_H = 24.0, 168.0
-GROUND = ("site", "service")  # what lies at a site and is not about one user or machine of it
+GROUND = ("site", "service")  # scopes about a site or a service of it, not one of its users or machines
 OF_KIND = list(catalog.FindingKind.model_fields)
 
 

@@ -1,4 +1,4 @@
-"""What the page of the digest shows beside sentences and tables: folded tables, pictures."""
+"""What the page of the digest shows besides sentences and tables: folded tables, pictures."""
 
 from collections import defaultdict
 

@@ -1,4 +1,4 @@
-"""What comes first, and how grave it is."""
+"""The order of incidents and their severity."""
 
 import numpy as np
 import pandas as pd

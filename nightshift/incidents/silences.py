@@ -128,7 +128,7 @@ def read_silences(entries):
 
 def read_recorded(path, day):
     """Read what readers recorded in the YAML file at `path`: (entries that hold on `day`, date as text, the
-    last one first; what is wrong with others, one line each). No file has none.
+    last one first; what is wrong with others, one line each). Without a file, there are none.
     """
     try:
         entries = _list_at(path)
@@ -145,8 +145,8 @@ def read_recorded(path, day):
 
 
 def _list_at(path, name=""):
-    """The list in the YAML file at `path`, empty where there is no file; ValueError, in which it is called
-    `name`, where it is none.
+    """The list in the YAML file at `path`, empty where there is no file; ValueError where it holds no list.
+    name : of the file in the error, by default that of `path`.
     """
     entries = load_yaml(path, name or path.name) if path.exists() else None
     if not isinstance(entries, list | None):

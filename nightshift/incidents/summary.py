@@ -162,8 +162,8 @@ def summary_of(group, labels):
 
 
 def title_of(group, lead):
-    """What an incident is called: by its gravest finding, or, where several things or several troubles of
-    a site come together, by the site. group : its findings, dicts; lead : the gravest.
+    """The title of an incident: that of its gravest finding, or of its site where several things or troubles
+    of the site come together. group : its findings, dicts; lead : the gravest.
     """
     names = {one["name"] for one in group if one["scope"] in (*GROUND, "community")}
     troubles = {one["kind"] for one in group if one["scope"] == "site"}

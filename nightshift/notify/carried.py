@@ -18,8 +18,8 @@ def silent_nights(root, day, states):
 
 
 def carry_news(root, night, silent):
-    """Make what was new, escalated or resolved on nights without a message news tonight, and say so in the
-    headline; a night that cannot be read is passed over.
+    """Make what was new, escalated or resolved on nights without a message news tonight, as NEWS says, and
+    name these nights in the headline; a night that cannot be read is passed over.
 
     night : as `read_night` gives it; changed in place. silent : as `silent_nights` gives them.
     """

@@ -290,7 +290,7 @@ class Folding(EmailPolicy):
 
     def fold_binary(self, name, value):
         folded = super().fold_binary(name, value)
-        # too long for a line of its own, it begins on the first
+        # folded for the room beside the name, the value begins on the first line
         if folded.startswith(f"{name}:\r\n".encode()):
             folded = SMTP.clone(max_line_length=self.max_line_length - len(name) - 2).fold_binary(name, value)
         return folded
@@ -321,7 +321,7 @@ def message_of(root, view, settings, addresses):
     message["To"] = [Address(addr_spec=address) for address in addresses]
     message["Date"] = datetime.now(UTC)
     message["Message-ID"] = f"<{view['day']}.{digest}@{settings.sender.partition('@')[2]}>"
-    message["Auto-Submitted"] = "auto-generated"  # so that nobody's absence is answered to us (RFC 3834)
+    message["Auto-Submitted"] = "auto-generated"  # so that no notice of absence answers it (RFC 3834)
     message.set_content(text, cte="quoted-printable")
     message.add_alternative(markup, subtype="html", cte="quoted-printable")
     for cid, picture in figures.items():

@@ -1,4 +1,4 @@
-"""Who is told of a night: a digest to those who may see its incidents, a message about failed studies to
+"""Who is told of a night: a digest for those who may see its incidents, a message about failed studies for
 those who mend them.
 
 There are several channels, each with a section of the configuration: `mail`, `webhooks` (chats) and
@@ -17,7 +17,8 @@ channel is a module that writes messages and hands them over; the rules are the 
 - A night that is rendered again after a later one was published and mailed sends nothing; a night after
   today is refused, and none counts as later. A mail.json that cannot be read is put aside: what became of
   that night's mail is not known then, and none of it is sent again. One run mails at a time.
-- What was new, escalated or resolved on nights of which nothing was sent counts as such on the next one.
+- On the night after nights of which nothing was sent, what was new or escalated on them and is ongoing counts
+  as such, and what was resolved on them and is listed as closed as resolved.
 - An Alertmanager is told of all that is open every night, and of the latest night only (alertmanager.py).
 """
 
@@ -148,7 +149,7 @@ def end_old(root, states, since, settings):
     """Give up what has waited since before the night `since`, and settle what a run that was killed left
     open: {(night, outcome, why): recipients}.
 
-    A recipient whom the configuration no longer names is called by the hash that stands in mail.json.
+    A recipient whom the configuration no longer names is named by the hash that stands in mail.json.
     """
     if settings.channel.LATEST_ONLY:
         supersede(root, states, settings)

@@ -50,7 +50,7 @@ def read_alertmanager(config):
 
 
 def check_channels(config):
-    """Lines about what is wrong with the sections of those who are told of a night."""
+    """Lines about what is wrong with the sections about who is told of a night, [] if nothing."""
     lines = []
     for read in (read_settings, read_webhooks, read_alertmanager):
         try:
@@ -64,7 +64,7 @@ def read_recipients(config, section, checked, more):
     """Who is told what, by a section of the configuration, `mail` or another way; None where it is empty.
 
     checked : called with (path of a setting, address), returns the address or raises ValueError. more : names
-    of settings beside `to` and `failures`.
+    of settings besides `to` and `failures`.
 
     Returns a namespace: people {address: [(studies or None for all, position of the least severity), ...]},
     failures (set of addresses), only_changes, site_url.

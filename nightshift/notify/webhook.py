@@ -42,8 +42,8 @@ def compose(root, view, settings, names):
 
 
 def safe(value):
-    """`value` with all its texts so that a chat shows them as they are: nobody is called by @all or <!here>,
-    no picture of another host is fetched, and no link has another name than its address.
+    """`value` with all its texts written so that a chat shows them as they are: no @all or <!here> notifies
+    anybody, no picture of another host is fetched, and no link has another name than its address.
     """
     if isinstance(value, dict):
         return {key: safe(one) for key, one in value.items()}

@@ -30,8 +30,8 @@ def read_feedback(path):
     wrong with the rest, "" if nothing.
 
     feedback : one row each: at, incident, kind, site, remediation, by (text), worked (bool); none where there
-    is no file. From a row on that was changed, moved or lost nothing counts: nobody knows what else was. A
-    last line without its end is still being written.
+    is no file. Once a row was changed, moved or lost, it and all later ones do not count: nobody knows what
+    else was. A last line without its end is still being written.
     """
     try:
         rows, trouble, _ = _replay(Path(path))

@@ -1,8 +1,8 @@
 """What spans the nights: their history in small pictures, their index, an Atom feed, and how long they are
 kept.
 
-A night is a folder of reports/ that is called by its date and holds run.json. Its pages need no other
-night's, and are not written again when later nights come.
+A night is a folder of reports/ with its date as name that holds run.json. Its pages need those of no other
+night, and are not written again when later nights come.
 """
 
 import functools
@@ -24,7 +24,7 @@ from nightshift.wording import one_line, skill_in_words
 
 MAX_HISTORY = 30  # nights in the small pictures
 MAX_ENTRIES = 30  # nights in the feed
-# of a night that is removed: its history, what links to it find, and of what people were told
+# what stays of a night that is removed: its history, the page that links to it find, and who was told of what
 STAYS = {"run.json", "index.html", "mail.json", "webhooks.json", "alertmanager.json"}
 # keys of an incident of digest.json without which it cannot be shown
 NEEDED = {
@@ -405,7 +405,7 @@ def mark_removed(reports, runs, day, keep):
     there = [run["day"] for run in kept(runs)]
     going = set(there[:-keep] if keep else []) - {day}
     for run in runs:
-        # what lies elsewhere somebody has put there
+        # a link to another folder was put there by somebody
         if run["day"] in going and not (reports / run["day"]).is_symlink():
             run["removed"] = True
             write_json(run, reports / run["day"] / "run.json")

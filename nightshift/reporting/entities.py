@@ -14,7 +14,7 @@ from typing import NamedTuple
 from nightshift import catalog
 from nightshift.wording import one_line
 
-KINDS = {  # of entities, in the order of their index: how several are called
+KINDS = {  # of entities, in the order of their index, each with its plural
     "site": "Sites",
     "storage": "Storages",
     "link": "Links",
@@ -124,7 +124,7 @@ def namings_of(incident):
 
 
 def further_entities(finding):
-    """List what a finding names beside its entity and its site, in the columns FURTHER: list of Entity."""
+    """List what a finding names besides its entity and its site, in the columns FURTHER: list of Entity."""
     return [
         Entity(kind, one_line(name, MAX_NAME))
         for column, kind in FURTHER.items()

@@ -249,5 +249,5 @@ def write_entities(reports, nights, histories, *, keep=False):
 
 
 def entity_links(incident):
-    """What the entities of an incident are called on a front page, and where they lead: list of dicts."""
+    """Links from a front page to the entities of an incident, at most MAX_LINKS: list of `link_of`."""
     return [link_of(one, f"../{FOLDER}/") for one in entities_of(incident)[:MAX_LINKS]]

@@ -16,7 +16,7 @@ def view_of(incident, *, href="", figure="", n_proposals=None):
     """Prepare one incident for the macro, as a dict of single lines of text.
 
     incident : as digest.json has it. href : where its title leads. figure : address of its strip of time.
-    n_proposals : at most so many; None is MAX_PROPOSALS of those that are ranked, and all of others.
+    n_proposals : the most that are shown; None is MAX_PROPOSALS of ranked ones, and all of others.
 
     Keys: id, rank, title, severity (high, medium, low or unknown), state, status, since, began, sites, place
     (the first of them, in words), standing (the points that give it its rank), affected (its impact), site

@@ -213,7 +213,7 @@ def publish_report(path, page, *, run, frame, places=()):
     """Write `page`, the report that the executed notebook at `path` makes, and beside it the page of its
     code; returns what hindered it, as `publish_notebook` does.
 
-    frame : of the report; beside what `frame_of` says it has `report_title`, "" for that of the notebook,
+    frame : of the report; besides what `frame_of` says it has `report_title`, "" for that of the notebook,
     `code_title`, that of the page of the code, which is its `other`, and whether its figures are to `zoom`.
     places : as in `render_notebook`.
     """

@@ -501,8 +501,8 @@ def frame_at(page, day):
 def write_front(root, day, studies, digest, every, troubles, others, of_sample):
     """Write the front page of the night.
 
-    every : run.json of the nights, the earliest first, tonight among them. others : pages beside those of the
-    studies, {title: href}.
+    every : run.json of the nights, the earliest first, tonight among them. others : pages besides those of
+    the studies, {title: href}.
     """
     nights, before = [run["day"] for run in kept(every)], [run for run in every if run["day"] <= day]
     at, assurance = nights.index(day), assurance_of(studies, digest)

@@ -152,11 +152,11 @@ class Files(Handler, StaticFileHandler):
         try:
             await super().get(path, include_body)
         except HTTPError as error:
-            # tornado says 403 of what lies elsewhere or is no file, which tells that it is there
+            # tornado answers 403 for what lies elsewhere or is no file, which would tell that it is there
             raise HTTPError(404 if error.status_code == 403 else error.status_code) from None
 
     def redirect(self, url, **how):
-        # of a folder to its page: beside it, since a proxy may serve all of this below a path of its own
+        # from a folder to its page, relative, since a proxy may serve all of this below a path of its own
         super().redirect(f"{url.rstrip('/').rpartition('/')[2]}/", **how)
 
     def compute_etag(self):
