@@ -284,8 +284,8 @@ def figures_of(root, view):
 
 
 class Folding(EmailPolicy):
-    """The policy SMTP, but no header begins with an empty line, which some programs do not show: so Python
-    folds a value that fits a line only without the name of its header.
+    """The policy SMTP, but no header begins with an empty line, which some programs do not show; Python makes
+    one where a value fits a line, but not beside the name of its header.
     """
 
     def fold_binary(self, name, value):

@@ -94,7 +94,7 @@ def checked_rule(where, one, configured):
     one line what is wrong. where : its path. configured : the studies of the configuration.
     """
     studies, severity = one.get("studies"), one.get("severity", "low")
-    names = list(configured)  # what stands in the place of a study may be a mapping, which no dict looks up
+    names = list(configured)  # a mapping, written in the place of a study, cannot be looked up in a dict
     if unknown := [study for study in list_of(f"{where}.studies", studies) if study not in names]:
         raise ValueError(f"{where}: unknown study {unknown[0]!r}; known are {', '.join(configured)}")
     if severity not in SEVERITIES:
