@@ -77,7 +77,7 @@ class Parts(NamedTuple):
     scripts: tuple
 
 
-# with these a reader zooms into figures; the licence of the library demands to stand in every copy
+# with these a reader zooms into figures; the licence of the library must stand in every copy
 UPLOT = "vendor/node_modules/uplot"
 CHARTS = Parts(
     (f"{UPLOT}/dist/uPlot.min", "charts"),

@@ -106,7 +106,7 @@ class Album(NamedTuple):
         return Shown(encoders().submit(write_webp, picture, path, address), *picture.size)
 
     def add_png(self, text):
-        """Put the PNG `text` into the album, as `add` does; binascii.Error where it is no base64."""
+        """Put a PNG, `text` in base64, into the album, as `add` does; binascii.Error where it is none."""
         return self.add(base64.b64decode(text))
 
     def add_files(self, paths):
@@ -128,7 +128,9 @@ def album_before(folder):
 
 
 def linked(source, path):
-    """Make `path` a hard link to the file at `source`, which is never changed in place; whether that went."""
+    """Make `path` a hard link to the file at `source`, which is never changed in place; returns whether it
+    could be made.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.hardlink_to(source)

@@ -238,8 +238,8 @@ def step_wrote(step, path):
 
 
 def what_failed(steps, troubles):
-    """(name, error) of the step that a failed study failed in: the first that failed, else the first but the
-    training that did not run, else the first of `troubles` {step: line}.
+    """(name, error) of the step that a failed study failed in: the first that failed, else the first other
+    than the training that did not run, else the first of `troubles` {step: line}.
     """
     stopped = next((s for s in steps if s["outcome"] == "failed"), None)
     stopped = stopped or next(
