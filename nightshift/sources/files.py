@@ -309,12 +309,12 @@ def read_table(path, chunk_rows):
     text, an empty one None.
     """
     with open_text(path) as lines:
-        header = next(filter(str.strip, lines), "")
+        header_line, header = next(((n, line) for n, line in enumerate(lines, 1) if line.strip()), (1, ""))
         separator = max(SEPARATORS, key=header.count)
         names = [name.strip() for name in next(csv.reader([header], delimiter=separator), [])]
         rows = csv.reader(lines, delimiter=separator)
         chunk_rows = max(1, min(chunk_rows, PAGE_CELLS // max(len(names), 1)))
-        while chunk := [(rows.line_num + 1, row) for row in itertools.islice(rows, chunk_rows)]:
+        while chunk := [(header_line + rows.line_num, row) for row in itertools.islice(rows, chunk_rows)]:
             good = [row for _, row in chunk if len(row) == len(names)]
             bad = [
                 (number, f"{len(row)} columns, not {len(names)}", separator.join(row))

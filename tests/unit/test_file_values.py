@@ -112,9 +112,7 @@ def test_a_table_puts_rows_of_another_width_aside_with_their_lines(tmp_path, mon
     path = tmp_path / "a.csv"
     path.write_text('\n a ;b\n1;\n\n1;2;3\n"x\ny";2\n4\n')
     pages = [([{"a": "1", "b": None}, {"a": "x\ny", "b": "2"}], [(5, "3 columns, not 2", "1;2;3"), (8, "1 columns, not 2", "4")])]
-    found = [(records, [(number, *rest) for number, *rest in bad]) for records, bad in files.read_table(path, 9)]
-    assert [records for records, _ in found] == [records for records, _ in pages]
-    assert [bad[1:] for _, page in found for bad in page] == [bad[1:] for _, page in pages for bad in page]
+    assert list(files.read_table(path, 9)) == pages, "the first line is blank, and counts"
     monkeypatch.setattr(files, "PAGE_CELLS", 4)
     assert [len(records) for records, _ in files.read_table(path, 9)] == [1, 1, 0], "two rows of two columns, broken ones among them"
 
