@@ -128,12 +128,13 @@ def is_action(record):
     return name in ("index", "create") and names_place
 
 
-def unwrap(record, keep_hits=False):
+def unwrap(record, keep_hits=False, fits=None):
     """Yield the records that `record`, one JSON value, stands for.
 
     The answer of a search holds many ({"hits": {"hits": [...]}}, {"data": [...]}); a hit ({"_source": {...}})
     and a document of MONIT ({"data": {...}, "metadata": {...}}) hold one each. Anything else stands for
-    itself, and so does a hit with `keep_hits`, for its "_id".
+    itself, and so does a hit with `keep_hits`, for its "_id". An empty list is an answer without records,
+    unless the object around it `fits`: a function of an object that says whether it is a record itself.
     """
     if not isinstance(record, dict):
         yield record
@@ -144,13 +145,15 @@ def unwrap(record, keep_hits=False):
     array = next((inner[name] for name in WRAPPERS if isinstance(inner.get(name), list)), None)
     if array is None and len(record) == 1:
         [array] = record.values()
-    if isinstance(array, list) and all(isinstance(one, dict) for one in array):
+    if array == [] and fits and fits(record):
+        yield record
+    elif isinstance(array, list) and all(isinstance(one, dict) for one in array):
         for one in array:
-            yield from unwrap(one, keep_hits)
+            yield from unwrap(one, keep_hits, fits)
     elif isinstance(record.get("_source"), dict):
-        yield from (record,) if keep_hits else unwrap(record["_source"])
+        yield from (record,) if keep_hits else unwrap(record["_source"], fits=fits)
     elif isinstance(record.get("data"), dict) and ("metadata" in record or len(record) == 1):
-        yield from unwrap(record["data"], keep_hits)
+        yield from unwrap(record["data"], keep_hits, fits)
     else:
         yield record
 
@@ -324,12 +327,12 @@ def read_table(path, chunk_rows):
             yield [{name: cell or None for name, cell in zip(names, row, strict=True)} for row in good], bad
 
 
-def read_lines(path, chunk_rows, keep_hits=False):
-    """Yield (records, bad) of JSON lines, each record unwrapped."""
+def read_lines(path, chunk_rows, **how):
+    """Yield (records, bad) of JSON lines, each record unwrapped. how : as `unwrap` takes it."""
     with open_text(path) as lines:
         numbered = ((number, line.rstrip("\n")) for number, line in enumerate(lines, 1))
         for chunk in pages_of(numbered, chunk_rows, size=lambda one: len(one[1])):
-            yield parse_lines(chunk, keep_hits)
+            yield parse_lines(chunk, **how)
 
 
 def pages_of(items, most, *, size):
@@ -347,12 +350,12 @@ def pages_of(items, most, *, size):
         yield page
 
 
-def parse_lines(numbered, keep_hits=False):
-    """(records, bad) of the JSON lines `numbered`, (line number, text) each."""
+def parse_lines(numbered, **how):
+    """(records, bad) of the JSON lines `numbered`, (line number, text) each. how : as `unwrap` takes it."""
     records, bad = [], []
     for number, line in numbered:
         try:
-            values = list(unwrap(json.loads(line), keep_hits)) if line.strip() else []
+            values = list(unwrap(json.loads(line), **how)) if line.strip() else []
         except DAMAGE as error:
             bad.append((number, str(error), line))
             continue
@@ -389,13 +392,13 @@ def with_line_feeds(text):
     return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in text else text
 
 
-def read_documents(path, opening, chunk_rows, keep_hits=False):
+def read_documents(path, opening, chunk_rows, **how):
     """Yield (records, bad) of one JSON array, or of JSON documents after one another; a bad one is named
-    by its position.
+    by its position. how : as `unwrap` takes it.
     """
     values = enumerate(sized_documents(path, opening), 1)
     for chunk in pages_of(values, chunk_rows, size=lambda one: one[1][1]):
-        each = [(number, record) for number, (value, _) in chunk for record in unwrap(value, keep_hits)]
+        each = [(number, record) for number, (value, _) in chunk for record in unwrap(value, **how)]
         yield (
             [record for _, record in each if isinstance(record, dict)],
             [
@@ -406,12 +409,13 @@ def read_documents(path, opening, chunk_rows, keep_hits=False):
         )
 
 
-def read_records(path, chunk_rows=100_000, keep_hits=False):
+def read_records(path, chunk_rows=100_000, **how):
     """Yield (records, bad) of a file of records, plain or .gz, about `chunk_rows` at a time.
 
     Layouts: JSON lines; one JSON array, in one line or in many; JSON documents over several lines; all of
     them with or without the wrappings that `unwrap` takes off; tables with commas, semicolons, tabs or
     vertical bars.
+    how : `keep_hits` and `fits`, as `unwrap` takes them.
     records : list of dict. bad : list of (line number, reason, text) of what does not parse; in an array the
     number is that of the element. An empty file yields nothing. ValueError where an array breaks off;
     OSError, and its gzip kind for a damaged archive, pass through: a file that cannot be read is no empty
@@ -421,9 +425,9 @@ def read_records(path, chunk_rows=100_000, keep_hits=False):
     if layout == "table":
         yield from read_table(path, chunk_rows)
     elif layout == "lines":
-        yield from read_lines(path, chunk_rows, keep_hits)
+        yield from read_lines(path, chunk_rows, **how)
     elif layout != "empty":
-        yield from read_documents(path, "[" if layout == "array" else "", chunk_rows, keep_hits)
+        yield from read_documents(path, "[" if layout == "array" else "", chunk_rows, **how)
 
 
 def values_in(*cells):

@@ -14,6 +14,7 @@ from rucio_events import GOOD, UNSTARTED
 from nightshift.sources.files import line_blocks, read_lines
 from nightshift.sources.transfers import event_lines
 from nightshift.sources.transfers.parts import SCHEMA, table_of
+from nightshift.sources.transfers.rucio import is_event
 
 FULL = GOOD | {"file-size": 1000, "dataset": None, "datatype": "RAW", "created_at": "2026-01-31 09:58:00.25", "state": "DONE"}
 WRAPPED = [
@@ -60,7 +61,7 @@ def by_columns(path, size):
 
 
 def one_by_one(path):
-    pages = list(read_lines(path, 100_000))
+    pages = list(read_lines(path, 100_000, fits=is_event))
     return table_of([record for records, _ in pages for record in records]).to_pylist(), [one for _, bad in pages for one in bad]
 
 
@@ -72,6 +73,13 @@ def test_columns_are_what_json_and_single_records_give(tmp_path, texts, end, siz
     path = tmp_path / "events.jsonl"
     path.write_bytes((end.join(texts) + end * last_ends).encode("utf-8", "surrogatepass"))
     assert by_columns(path, size) == one_by_one(path)
+
+
+@pytest.mark.parametrize("size", [1, 2**18])
+def test_an_event_that_holds_an_empty_list_is_an_event(tmp_path, size):
+    (tmp_path / "events.jsonl").write_text("".join(json.dumps(one) + "\n" for one in (FULL, FULL, FULL | {"items": []}, {"total": 0, "data": []})))
+    rows, bad = by_columns(tmp_path / "events.jsonl", size)
+    assert ([row["request-id"] for row in rows], bad) == (["r1"] * 3, [])
 
 
 def test_pages_are_given_as_soon_as_they_are_long_enough(tmp_path):

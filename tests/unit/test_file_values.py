@@ -46,6 +46,15 @@ def test_answers_hits_and_documents_are_unwrapped_and_all_else_stands_for_itself
     assert list(files.unwrap(value)) == records
 
 
+def test_an_object_around_an_empty_list_is_an_answer_unless_it_is_a_record_itself(tmp_path):
+    job, answer = {"id": 1, "events": []}, {"total": 0, "data": []}
+    for value in (job, {"_source": job}, {"data": [job]}, {"data": job, "metadata": {}}):
+        assert list(files.unwrap(value, fits=lambda one: "id" in one)) == [job]
+    assert list(files.unwrap(job)) == list(files.unwrap(answer, fits=lambda one: "id" in one)) == []
+    for text in (f"{json.dumps(job)}\n{json.dumps(answer)}\n", json.dumps([answer, job]), json.dumps(job, indent=1)):
+        assert list(files.read_records(written(tmp_path, text), fits=lambda one: "id" in one)) == [([job], [])]
+
+
 def test_a_hit_stays_whole_where_its_name_is_wanted():
     hit = {"_id": "x", "_source": {"a": 1}}
     assert list(files.unwrap({"hits": {"hits": [hit]}}, keep_hits=True)) == [hit]

@@ -489,7 +489,7 @@ def test_rows_of_one_processor_and_interrupts_are_left_out_of_sadf(extraction, t
 
 def test_rows_of_json_of_every_page_and_shape_are_kept(extraction, tmp_path, monkeypatch):
     rows = [{"ts": T0 + n, "node": "n1", ["load", "free"][n % 2]: n} for n in range(4)]
-    monkeypatch.setattr(json_rows, "read_records", lambda path: iter([(rows[:2], []), (rows[2:], [])]))
+    monkeypatch.setattr(json_rows, "read_records", lambda path, fits: iter([(rows[:2], []), (rows[2:], [])]))
     json_rows.JsonRows({}).extract(str(tmp_path / "a.jsonl"), extraction)
     found = rows_of(extraction).sort_values("timestamp")
     assert found.load.fillna(found.free).tolist() == [0, 1, 2, 3]

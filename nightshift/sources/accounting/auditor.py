@@ -72,13 +72,18 @@ def seconds_of(records, name):
     return ((at - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)).to_numpy(float)
 
 
+def is_record(record):
+    """Tell whether a JSON object is a record of AUDITOR."""
+    return isinstance(record.get("record_id"), str)
+
+
 def read_auditor(path, extraction):
     """Yield pages of rows from records of AUDITOR in any layout of JSON; those that have not ended are named
     in the extraction's items, and what is no record is put aside.
     """
-    for records, bad in read_records(path, PAGE):
-        named = [record for record in records if isinstance(record.get("record_id"), str)]
-        unnamed = [record for record in records if not isinstance(record.get("record_id"), str)]
+    for records, bad in read_records(path, PAGE, fits=is_record):
+        named = [record for record in records if is_record(record)]
+        unnamed = [record for record in records if not is_record(record)]
         extraction.put_aside(path, [*bad, *((0, "no record_id", json.dumps(one)) for one in unnamed)])
         ended = [record for record in named if record.get("stop_time") is not None]
         running = [record["record_id"] for record in named if record.get("stop_time") is None]

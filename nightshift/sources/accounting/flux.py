@@ -50,8 +50,8 @@ def read_jobs(path, extraction):
     job.
     """
     site = re.split(r"[-.]", Path(path).name)[0]
-    pages = require_kind(read_records(path, PAGE), kind="job of Flux", needed=NEEDED, fits=is_job)
-    for records, bad in pages:
+    pages = read_records(path, PAGE, fits=is_job)
+    for records, bad in require_kind(pages, kind="job of Flux", needed=NEEDED, fits=is_job):
         jobs = [record for record in records if is_job(record)]
         others = [record for record in records if not is_job(record)]
         extraction.put_aside(path, [*bad, *((0, "no job of Flux", json.dumps(one)) for one in others)])

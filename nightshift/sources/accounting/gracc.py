@@ -42,7 +42,7 @@ def read_gracc(path, extraction):
     read, is of something else: LayoutError, one line.
     """
     present, n_bad, example, readable = {}, 0, "", False
-    for records, bad in read_records(path, keep_hits=True):
+    for records, bad in read_records(path, keep_hits=True, fits=set(NEEDED).intersection):
         extraction.put_aside(path, bad)
         n_bad += len(bad)
         for record in records:

@@ -34,15 +34,19 @@ class JsonRows(NodeFile):
         """By the names in its first row: a time and a node, or those that the user names."""
         if not head.line.startswith(("{", "[")):
             return False
-        records, _ = next(read_records(head.path, 1), ([], []))
-        names = flat(records[0]) if records else {}
+        records, _ = next(read_records(head.path, 1, fits=self.fits), ([], []))
+        return self.fits(records[0] if records else {})
+
+    def fits(self, record):
+        """Whether an object has a time and a node, or all columns that the user names."""
+        names = flat(record)
         return set(self.columns.values()) <= set(names) if self.columns else is_row(names)
 
     def extract(self, path, extraction):
         """Add one file; rows of other columns become parts of their own. Errors are those of
         `extract_nodes`.
         """
-        for number, (records, bad) in enumerate(read_records(path)):
+        for number, (records, bad) in enumerate(read_records(path, fits=self.fits)):
             extraction.bad_lines += [(path, *one) for one in bad]
             shapes = defaultdict(list)
             for record in map(flat, records):

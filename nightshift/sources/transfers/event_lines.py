@@ -36,7 +36,7 @@ def read_event_lines(path):
     from an event, then tables of SCHEMA; bad is as in `read_lines`.
     """
     if not is_utf8(path):
-        yield from read_lines(path, PAGE_ROWS)
+        yield from read_lines(path, PAGE_ROWS, fits=is_event)
         return
     lines, tables, bad = EventLines(), [], []
     for block in line_blocks(path):
@@ -63,7 +63,8 @@ class EventLines:
         lines = block.split(b"\n")[:-1]
         numbered = list(enumerate(lines, self.number))
         self.number += len(lines)
-        records, bad = parse_lines((number, line.decode(errors="replace")) for number, line in numbered)
+        texts = ((number, line.decode(errors="replace")) for number, line in numbered)
+        records, bad = parse_lines(texts, fits=is_event)
         if any(map(is_event, records)):
             self.learn(numbered)
         return records, bad
@@ -104,7 +105,7 @@ def read_each(numbered):
     """
     numbers, records, bad = [], [], []
     for number, line in numbered:
-        found, wrong = parse_lines([(number, line.decode(errors="replace"))])
+        found, wrong = parse_lines([(number, line.decode(errors="replace"))], fits=is_event)
         numbers, records, bad = numbers + [number] * len(found), records + found, bad + wrong
     return numbers, table_of(records), bad
 

@@ -12,7 +12,7 @@ from nightshift.sources.part_files import PartFile
 from nightshift.sources.parts import Extraction
 from nightshift.sources.transfers.event_lines import read_event_lines
 from nightshift.sources.transfers.parts import EVER, KIND, OPTIONAL, SCHEMA, table_of, transfer_rows
-from nightshift.sources.transfers.rucio import event_times
+from nightshift.sources.transfers.rucio import event_times, is_event
 
 
 class EventFile(PartFile):
@@ -62,7 +62,8 @@ class JsonFile(EventFile):
         """Yield pages of rows; what is of another kind is counted. LayoutError where the file holds something
         and no record of this kind.
         """
-        for page, bad in require_kind(read_records(path), **self.wanted, fits=self.fits):
+        pages = read_records(path, fits=self.fits)
+        for page, bad in require_kind(pages, **self.wanted, fits=self.fits):
             extraction.put_aside(path, bad)
             events, n_others = self.events_of(page)
             extraction.counts["other kinds"] += n_others
@@ -78,7 +79,8 @@ class RucioFiles(EventFile):
 
     def read(self, path, extraction):
         """Yield pages of rows. LayoutError where the file holds something, and no event."""
-        read = read_event_lines if sniff_layout(path) == "lines" else read_records
-        for page, bad in require_kind(read(path), **KIND):
+        are_lines = sniff_layout(path) == "lines"
+        pages = read_event_lines(path) if are_lines else read_records(path, fits=is_event)
+        for page, bad in require_kind(pages, **KIND):
             extraction.put_aside(path, bad)
             yield page if isinstance(page, pa.Table) else table_of(page)

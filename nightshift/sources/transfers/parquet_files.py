@@ -6,6 +6,7 @@ from nightshift.sources.excerpts import excerpt_of_parquet
 from nightshift.sources.files import require_kind, unwrap
 from nightshift.sources.transfers.files import EventFile
 from nightshift.sources.transfers.parts import KIND, table_of
+from nightshift.sources.transfers.rucio import is_event
 
 PAGE_ROWS = 20_000
 
@@ -28,7 +29,7 @@ class ParquetEvents(EventFile):
         records = (
             pa.Table.from_batches([batch]).cast(as_json(batch.schema)).to_pylist() for batch in batches
         )
-        pages = (([one for record in page for one in unwrap(record)], []) for page in records)
+        pages = (([one for record in page for one in unwrap(record, fits=is_event)], []) for page in records)
         for page, _ in require_kind(pages, **KIND):
             yield table_of(page)
 
