@@ -177,6 +177,7 @@ def test_a_comment_of_jira_is_an_answer_only_where_its_people_have_the_names_of_
 
 def test_a_name_of_a_column_that_comes_again_gets_a_number():
     assert told_apart(["Key", "Comment", "Comment", "Comment"]) == ["Key", "Comment", "Comment (2)", "Comment (3)"]
+    assert told_apart(["A", "A", "A (2)", "A (2)", "A"]) == ["A", "A (3)", "A (2)", "A (2) (2)", "A (4)"], "which no other column has"
 
 
 @pytest.mark.parametrize(("of_server", "written"), [(False, [True]), (True, [])])

@@ -7,8 +7,8 @@ extract_source   the raw table of a source, whatever its kind
 
 import os
 import shutil
-from collections import Counter
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from types import MappingProxyType
 
@@ -88,13 +88,19 @@ def layout_of(names, columns, of_kind=MappingProxyType({})):
 
 
 def told_apart(names):
-    """Return the names of columns with a number behind each that comes again: "Comment", "Comment (2)"."""
-    seen = Counter()
-    numbered = []
+    """Return the names of columns with a number behind each that comes again: "Comment", "Comment (2)". A
+    number that would give the name of another column is passed over.
+    """
+    numbers, taken, unique = {}, set(names), []
     for name in names:
-        seen[name] += 1
-        numbered.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
-    return numbered
+        if name in numbers:
+            numbered = (f"{name} ({number})" for number in numbers[name])
+            name = next(one for one in numbered if one not in taken)
+        else:
+            numbers[name] = count(2)
+        taken.add(name)
+        unique.append(name)
+    return unique
 
 
 def unread_times(page, layout, *, columns):
