@@ -358,6 +358,25 @@ def test_the_names_of_a_desk_count_in_their_order_and_the_parameter_before_them(
         files.layout_of(["x"], {"subject": "topic"})
 
 
+def test_each_row_takes_the_first_of_the_columns_of_its_desk_that_holds_anything():
+    page = pa.table({"subject": ["a", "b", "c"], "resolved": ["1", " ", None], "closed": ["2", "3", None], "other": ["4", "5", "6"]})
+    of_kind = {"closed": ("resolved", "cancelled", "closed"), "queue": ("other",), "body": ("text", "words")}
+    layout = files.layout_of(page.column_names, {}, of_kind)
+    found = files.filled(page, layout, of_kind)
+    assert found.to_pydict() == {"subject": ["a", "b", "c"], "resolved": ["1", "3", None], "other": ["4", "5", "6"]}
+    assert files.filled(page, layout | {"closed": "closed"}, of_kind) is page, "which the user has named"
+    assert files.filled(page, layout | {"body": "closed"}, of_kind).column_names == page.column_names, "which is read for something else"
+
+
+@pytest.mark.parametrize("kind", [servicenow.ServiceNowCsv(), servicenow.ServiceNowRest(), freshdesk.FreshdeskRest()])
+def test_a_ticket_that_was_resolved_was_closed_then_whether_its_desk_has_closed_it_or_not(kind):
+    resolved, closed = kind.columns["closed"]
+    page = pa.table({"subject": ["a", "b", "c"], resolved: ["2026-01-28", "2026-01-28", None], closed: [None, "2026-01-31", "2026-01-31"]})
+    layout = files.layout_of(page.column_names, {}, kind.columns)
+    assert files.filled(page, layout, kind.columns)[layout["closed"]].to_pylist() == ["2026-01-28", "2026-01-28", "2026-01-31"]
+    assert "resolved" in resolved
+
+
 def test_a_column_of_times_that_nobody_reads_is_named_and_without_one_for_creation_refused():
     page = pa.table(
         {"subject": ["a"], "created": ["2026-01-31"], "when": ["2026-01-30 10:00"], "tags": pa.array([["2026-01-30"]]), "hash": [b"\xff"]}

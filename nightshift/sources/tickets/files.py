@@ -15,6 +15,7 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from helpers import write_csv
 from nightshift.runs import warn
@@ -103,6 +104,29 @@ def told_apart(names):
     return unique
 
 
+def filled(page, layout, of_kind):
+    """Return the Arrow table `page` with the empty cells of the columns that its `layout` takes from `of_kind`
+    filled from the next columns there, row by row; those are then left out, since they are read.
+
+    layout : as `layout_of` gives it. of_kind : {our name: names of columns of text}, see
+    `TicketTable.columns`.
+    """
+    for ours, names in of_kind.items():
+        first, *others = [name for name in names if name in page.column_names] or [None]
+        if not others or layout.get(ours) != first:
+            continue
+        cells = pc.coalesce(*(without_empty(page[name]) for name in (first, *others)))
+        page = page.set_column(page.column_names.index(first), first, cells)
+        page = page.drop_columns([name for name in others if name not in layout.values()])
+    return page
+
+
+def without_empty(column):
+    """Return an Arrow column of text with null for what holds nothing but blanks."""
+    is_empty = pc.equal(pc.utf8_trim_whitespace(column), "")
+    return pc.if_else(is_empty, pa.scalar(None, column.type), column)
+
+
 def unread_times(page, layout, *, columns):
     """Name the columns of the Arrow table `page` that hold times and are not in its `layout`, as a list.
 
@@ -169,6 +193,8 @@ class TicketRun:
         names, pages = kind.pages(path, bad)
         if names:
             layout = layout_of(names, self.asked.columns, kind.columns)
+            of_kind = {ours: every for ours, every in kind.columns.items() if ours not in self.asked.columns}
+            pages = ((first, filled(page, layout, of_kind)) for first, page in pages)
             self.add_pages(pages, layout, path=path, bad=bad, timezone=kind.timezone or self.asked.timezone)
         self.bad_lines.extend((file, row, why, "") for file, row, why, _ in bad)
 
@@ -260,8 +286,9 @@ class TicketFile(FileSource):
 class TicketTable(TicketFile):
     """A table of tickets; a kind of it says how to open its `pages`.
 
-    columns : {our name: names of columns, of which the first that is there is read}; columns with our own
-    names are read too. timezone : of times that name none, "" where only the parameter says it.
+    columns : {our name: names of columns of text, the first of which that holds anything is read in each
+    row}; columns with our own names are read too. timezone : of times that name none, "" where only the
+    parameter says it.
     """
 
     columns = MappingProxyType({})

@@ -26,7 +26,7 @@ class FreshdeskRest(DeskAnswer):
             "address": ("requester.email",),
             "user_name": ("requester.name",),
             "created": ("created_at",),
-            "closed": ("stats.closed_at", "stats.resolved_at"),
+            "closed": ("stats.resolved_at", "stats.closed_at"),
             "lastupdate": ("updated_at",),
             "first_response": ("stats.first_responded_at",),
             "queue": ("group_id",),

@@ -28,7 +28,8 @@ class ServiceNowCsv(DeskExport):
             "body": ("description",),
             "user_name": ("caller_id",),
             "created": ("opened_at",),
-            "closed": ("closed_at", "resolved_at"),
+            # what is resolved is closed days later, and what is cancelled was never resolved
+            "closed": ("resolved_at", "closed_at"),
             "lastupdate": ("sys_updated_on",),
             "queue": ("assignment_group",),
             "help_topic": ("category",),
