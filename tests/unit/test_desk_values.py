@@ -330,6 +330,9 @@ def test_numbers_of_states_are_named_where_they_mean_the_same_everywhere():
     assert desk.ticket_of(incident | {"state": "42"})["state"] == "42"
     shown = desk.ticket_of(incident | {"state": {"display_value": "Neu", "value": "1"}})
     assert (shown["state"], shown["opened_at"]) == ("Neu", "2026-01-31 10:00:00"), "what people see is in the zone of who asks"
+    times = {"opened_at": {"display_value": "31.01.2026 11:00:00", "value": "2026-01-31 10:00:00"}, "closed_at": {"display_value": "", "value": ""}}
+    found = desk.ticket_of({"state": {"display_value": "Neu", "value": "1"}} | times)
+    assert (found["opened_at"], found["closed_at"]) == ("2026-01-31 10:00:00 UTC", None), "a value is in UTC wherever it is there"
     assert [servicenow.shown(value) for value in ({"display_value": "", "value": "v"}, "", "x")] == ["v", None, "x"]
     assert freshdesk.FreshdeskRest().ticket_of({"status": 2, "priority": 9}) == {"status": "Open", "priority": 9}
 
@@ -366,6 +369,19 @@ def test_each_row_takes_the_first_of_the_columns_of_its_desk_that_holds_anything
     assert found.to_pydict() == {"subject": ["a", "b", "c"], "resolved": ["1", "3", None], "other": ["4", "5", "6"]}
     assert files.filled(page, layout | {"closed": "closed"}, of_kind) is page, "which the user has named"
     assert files.filled(page, layout | {"body": "closed"}, of_kind).column_names == page.column_names, "which is read for something else"
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_raw"),
+    [
+        ({"caller_id": {"link": "https://x/u1", "value": "u1"}}, True), ({"caller_id": {"link": "https://x/u1", "display_value": "Lo Mi"}}, False),
+        ({"state": "6"}, True), ({"state": "Resolved"}, False), ({"state": "", "priority": "3"}, True), ({"priority": "3 - Moderate"}, False),
+        ({"caller_id": "6816f79cc0a8016401c5a33be04be441"}, True), ({"caller_id": "Lo Mi", "assigned_to": ""}, False), ({}, False),
+    ],
+)  # fmt: skip
+def test_raw_values_of_an_incident_are_told_with_and_without_its_state(fields, is_raw):
+    found = servicenow.ServiceNowRest().ticket_of({"sys_class_name": "incident", "opened_at": "2026-01-31 10:00:00"} | fields)
+    assert found["opened_at"] == "2026-01-31 10:00:00" + (" UTC" if is_raw else "")
 
 
 @pytest.mark.parametrize("kind", [servicenow.ServiceNowCsv(), servicenow.ServiceNowRest(), freshdesk.FreshdeskRest()])

@@ -1,5 +1,6 @@
 """Incidents of ServiceNow: the list of a table, exported as CSV, and what its interface answers."""
 
+import re
 from types import MappingProxyType
 
 from nightshift.sources.tickets.files import DeskExport
@@ -14,6 +15,9 @@ STATES = {  # of incidents alone: other tables have other numbers
     "8": "Canceled",
 }
 TIMES = ("opened_at", "closed_at", "resolved_at", "sys_updated_on")
+CHOICES = ("state", "incident_state", "priority", "urgency", "impact", "severity")  # numbers where raw
+REFERENCES = ("caller_id", "opened_by", "assigned_to", "assignment_group", "resolved_by", "closed_by")
+KEY = re.compile("[0-9a-f]{32}")  # of another record
 
 
 class ServiceNowCsv(DeskExport):
@@ -41,7 +45,7 @@ class ServiceNowRest(DeskAnswer):
     """What `/api/now/table/incident` answers, with any `sysparm_display_value`.
 
     By default states are numbers and times are in UTC; with display values states have names in the language,
-    and times are in the time zone, of the user who asks.
+    and times are in the time zone, of the user who asks; with `all`, a field has both.
     """
 
     label = "incidents of ServiceNow (REST)"
@@ -49,16 +53,31 @@ class ServiceNowRest(DeskAnswer):
     columns = ServiceNowCsv.columns
 
     def ticket_of(self, record):
-        """Take of each field what is shown, else its value. Where the state is a number, it gets its name and
-        times get their zone, UTC.
+        """Take of each field what is shown, else its value; of a time its value, with its zone, UTC. Where
+        values are raw, a number of a state gets its name.
         """
-        is_raw = not isinstance(record.get("state"), dict) and str(record.get("state")).isdecimal()
-        ticket = {name: shown(value) for name, value in record.items()}
-        if is_raw:
-            ticket |= {name: f"{ticket[name]} UTC" for name in TIMES if ticket.get(name)}
-            if ticket.get("sys_class_name") == "incident":
-                ticket["state"] = STATES.get(ticket["state"], ticket["state"])
+        ticket, raw = {name: shown(value) for name, value in record.items()}, is_raw(record)
+        for name in TIMES:
+            value = record.get(name)
+            value = value.get("value") if isinstance(value, dict) else value if raw else None
+            ticket |= {name: f"{value} UTC"} if value else {}
+        if raw and ticket.get("sys_class_name") == "incident" and ticket.get("state"):
+            ticket["state"] = STATES.get(ticket["state"], ticket["state"])
         return ticket
+
+
+def is_raw(record):
+    """Say whether an incident has raw values alone, and not those that its user sees.
+
+    Fields that refer to another record are objects, of which a raw one has no display value. Without any,
+    choices are raw where the first that is there is a number, and references where one is a key.
+    """
+    objects = [value for value in record.values() if isinstance(value, dict)]
+    if objects:
+        return not any("display_value" in one for one in objects)
+    if choice := next((record[name] for name in CHOICES if record.get(name)), None):
+        return str(choice).isdecimal()
+    return any(KEY.fullmatch(str(record.get(name))) for name in REFERENCES)
 
 
 def shown(value):
