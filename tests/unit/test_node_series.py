@@ -259,6 +259,22 @@ def test_a_document_of_sadf_is_read_of_every_version(extraction, tmp_path, zone)
         extract(extraction, path)
 
 
+def test_a_moment_of_sadf_that_is_none_is_put_aside_and_a_document_without_hosts_is_one_line(extraction, tmp_path):
+    stamp = {"date": "2026-01-31", "time": "10:00:00", "utc": 1}
+    moments = [5, {"timestamp": "noon"}, {"timestamp": {"date": "2026-01-31", "utc": 1}}, {}]
+    moments += [{"timestamp": stamp, "queue": {"runq-sz": 6}, "disk": [{}, 5, {"disk-device": "sda", "tps": 1.5}]}]
+    path = tmp_path / "sar.json"
+    path.write_text(json.dumps({"sysstat": {"hosts": [{"nodename": "n1", "statistics": moments}]}}))
+    extract(extraction, path)
+    assert [(number, why) for _, number, why, _ in extraction.bad_lines] == [(1, "no time"), (2, "no time"), (3, "no time")]
+    [row] = rows_of(extraction).drop(columns=["timestamp", "job_id"]).to_dict("records")
+    assert row == {"queue_runq-sz::sar": 6, "disk_tps.sda::sar": 1.5}
+    for wrong in ({"hosts": 5}, {"hosts": [5]}, {"hosts": [{"statistics": []}]}, {"hosts": [{"nodename": "n1", "statistics": 5}]}, [], {}):
+        path.write_text(json.dumps({"sysstat": wrong}))
+        with pytest.raises(LayoutError, match=r"^it is no document of sadf -j, which lists hosts with a nodename and statistics$"):
+            extract(extraction, path)
+
+
 def test_an_answer_may_say_what_it_is_behind_its_series_and_others_may_follow(extraction, tmp_path):
     """Two answers one after another; the first with native histograms and warnings at its end, the second in many lines."""
     one = [{"metric": {"__name__": "load", "host": "n1", "x": 'a"result":[b'}, "values": [[T0, "1"], [T0 + 15, "NaN"]]}]
@@ -316,9 +332,10 @@ def test_a_row_of_a_file_of_collectd_that_is_none_is_put_aside(extraction, tmp_p
 def test_a_record_of_collectd_with_more_values_than_names_is_put_aside(extraction, tmp_path):
     record = {"dsnames": ["value"], "dstypes": ["gauge"], "values": [3], "time": T0, "host": "n1", "plugin": "load", "type": "load"}
     wrong = [record | {"values": [3, 4]}, record | {"dsnames": []}, record | {"dstypes": "gauge"}, {"values": [3]}, record | {"values": 3}]
+    wrong += [record | {"time": None}, record | {"host": {}}, record | {"type_instance": 5}, record | {"values": [[3]]}, record | {"dsnames": [1]}]
     (tmp_path / "values.json").write_text(json.dumps([*wrong, record]))
     assert extract(extraction, tmp_path / "values.json") == "values of collectd in JSON"
-    assert [(line, reason) for _, line, reason, _ in extraction.bad_lines] == [(n, "no values of collectd") for n in range(1, 6)]
+    assert [(line, reason) for _, line, reason, _ in extraction.bad_lines] == [(n, "no values of collectd") for n in range(1, 11)]
     assert rows_of(extraction)["load::collectd"].tolist() == [3]
 
 
@@ -414,6 +431,24 @@ def test_the_metrics_of_a_job_begin_with_it_and_those_of_parts_of_nodes_are_coun
     assert found[0][1].tolist() == [T0, T0 + 60, T0 + 120]
     assert np.isnan(found[0][2]).tolist() == [False, True, False]
     assert extraction.left_out == {"parts of nodes": 5}
+
+
+def test_what_is_no_series_in_a_job_is_put_aside_and_the_others_count(extraction, tmp_path):
+    one = {"hostname": "n1", "data": [1, 2]}
+    wrong = [5, {"hostname": "n1"}, one | {"data": [{}]}, one | {"data": ["1"]}, one | {"hostname": None}]
+    metrics = {"load": {"node": {"timestep": 60, "series": [*wrong, one]}, "core": {"series": None}}, "a": [], "b": {"node": 5}}
+    metrics |= {"c": {"node": {"series": [one]}}, "d": {"node": {"timestep": 60, "series": {"x": 1}}}, "e": {"core": {"series": "x"}}}
+    (tmp_path / "meta.json").write_text(json.dumps({"startTime": T0}))
+    (tmp_path / "data.json").write_text(json.dumps(metrics))
+    extract(extraction, tmp_path / "data.json")
+    assert rows_of(extraction)["load::clustercockpit"].tolist() == [1, 2]
+    odd = [(number, why) for _, number, why, _ in extraction.bad_lines]
+    assert odd == [(1, "no series of a node")] * 5 + [(2, "no metric of a job"), (3, "no metric of a job"), (4, "no series of a node")] + [
+        (5, "no metric of a job"), (6, "no metric of a job")
+    ]  # fmt: skip
+    (tmp_path / "meta.json").write_text("[]")
+    with pytest.raises(LayoutError, match=r"keep meta\.json, with startTime, beside it"):
+        extract(extraction, tmp_path / "data.json")
 
 
 def test_fields_that_are_numbers_of_a_whole_node_are_values():

@@ -12,7 +12,6 @@ from nightshift.sources.telemetry.cells import finite_numbers
 from nightshift.sources.telemetry.series_file import Pieces, SeriesFile, as_arrays, numbered_records
 
 LISTS = ("dsnames", "dstypes", "values")
-NEEDED = (*LISTS, "time", "host", "plugin", "type")
 
 
 def identity(labels, name, instance="device"):
@@ -32,13 +31,17 @@ def identity(labels, name, instance="device"):
 
 
 def is_whole(record):
-    """Whether a record has all that tells its values apart, and as many names and types as values."""
+    """Whether a record has a time and all that tells its values apart, and as many names and types as values,
+    which are numbers or null.
+    """
     lists = [record.get(name) for name in LISTS]
-    return (
-        set(NEEDED) <= set(record)
-        and all(isinstance(one, list) for one in lists)
-        and len({*map(len, lists)}) == 1
-    )
+    if not all(isinstance(one, list) for one in lists) or len({*map(len, lists)}) > 1:
+        return False
+    names, kinds, values = lists
+    texts = [*names, *kinds, *(record.get(name) for name in ("host", "plugin", "type"))]
+    texts += [record.get(name) or "" for name in ("plugin_instance", "type_instance")]
+    numbers = [record.get("time"), *(value for value in values if value is not None)]
+    return all(isinstance(one, str) for one in texts) and all(isinstance(one, int | float) for one in numbers)
 
 
 def add_values(found, record):

@@ -32,11 +32,28 @@ def job_beside(path):
     """
     beside = meta_beside(path)
     meta = json_of(beside[0]) if beside else {}
-    if not isinstance(meta.get("startTime"), int | float):
+    if not isinstance(meta, dict) or not isinstance(meta.get("startTime"), int | float):
         raise LayoutError(
             "its times count from the begin of its job: keep meta.json, with startTime, beside it"
         )
     return meta["startTime"], str(meta.get("jobId", ""))
+
+
+def are_scopes(scopes):
+    """Whether a JSON value is what the archive has of a metric: an object for each scope, with its series."""
+    return isinstance(scopes, dict) and all(
+        isinstance(one, dict) and isinstance(one.get("series") or [], list) for one in scopes.values()
+    )
+
+
+def is_series(one):
+    """Whether a JSON value is a series: the name of its host, and a list of numbers, null where one is
+    missing.
+    """
+    if not isinstance(one, dict) or not isinstance(one.get("data"), list):
+        return False
+    are_numbers = all(value is None or isinstance(value, int | float) for value in one["data"])
+    return are_numbers and isinstance(one.get("hostname"), str)
 
 
 @dataclass
@@ -57,14 +74,23 @@ class JobArchive(SeriesFile):
         return meta_beside(path)
 
     def series(self, path, extraction):
-        """Yield the series of every metric and node."""
+        """Yield the series of every metric and node; what is none becomes a bad line with the number of its
+        metric in the file.
+        """
         begin, job = job_beside(path)
-        for metric, scopes in json_of(path).items():
+        for number, (metric, scopes) in enumerate(json_of(path).items(), 1):
+            if not are_scopes(scopes):
+                extraction.bad_lines.append((path, number, "no metric of a job", str(scopes)[:500]))
+                continue
             extraction.left_out["parts of nodes"] += sum(
-                len(one.get("series", [])) for scope, one in scopes.items() if scope != "node"
+                len(one.get("series") or []) for scope, one in scopes.items() if scope != "node"
             )
             node = scopes.get("node", {})
-            for one in node.get("series", []):
+            step = node.get("timestep")
+            for one in node.get("series") or []:
+                if not is_series(one) or not isinstance(step, int | float):
+                    extraction.bad_lines.append((path, number, "no series of a node", str(one)[:500]))
+                    continue
                 values = np.array(one["data"], float)  # null is NaN
-                at = begin + node["timestep"] * np.arange(len(values))
+                at = begin + step * np.arange(len(values))
                 yield {"__name__": metric, "host": one["hostname"], "jobid": job}, at, values

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from nightshift.sources.excerpts import excerpt_of_text, whole_file
-from nightshift.sources.files import iter_elements, open_text
+from nightshift.sources.files import LayoutError, iter_elements, open_text
 from nightshift.sources.telemetry.series_file import Pieces, SeriesFile
 from nightshift.sources.times import read_times
 
@@ -103,14 +103,45 @@ class SadfJson(SeriesFile):
         return head.line.startswith("{") and '"sysstat"' in " ".join(head.lines[:3])
 
     def series(self, path, extraction):
-        """Yield the series of every value and device; ValueError of one line for times that are not UTC."""
-        found = Pieces()
+        """Yield the series of every value and device; a moment that is none becomes a bad line. ValueError of
+        one line for times that are not UTC, LayoutError as of `hosts_of`.
+        """
+        found, number = Pieces(), 0
         for document, one in iter_elements(path, "statistics"):
-            for host in document["sysstat"]["hosts"]:
+            for host in hosts_of(document):
                 for moment in host.get("statistics", []) if one is None else [one]:
-                    add_moment(found, moment, host["nodename"])
+                    number += 1
+                    if is_moment(moment):
+                        add_moment(found, moment, host["nodename"])
+                    else:
+                        extraction.bad_lines.append((path, number, "no time", str(moment)[:500]))
             yield from map(numbers_of_piece, found.full())
         yield from map(numbers_of_piece, found.rest())
+
+
+def hosts_of(document):
+    """The hosts of a document of `sadf -j`, a list of dicts; LayoutError of one line where they are not as it
+    writes them.
+    """
+    sysstat = document.get("sysstat") if isinstance(document, dict) else None
+    hosts = sysstat.get("hosts") if isinstance(sysstat, dict) else None
+    fits = isinstance(hosts, list) and all(
+        isinstance(one, dict)
+        and isinstance(one.get("nodename"), str)
+        and isinstance(one.get("statistics", []), list)
+        for one in hosts
+    )
+    if not fits:
+        raise LayoutError("it is no document of sadf -j, which lists hosts with a nodename and statistics")
+    return hosts
+
+
+def is_moment(moment):
+    """Whether a JSON value is one of the statistics of a host: an object, with a date and a time where it has
+    a timestamp.
+    """
+    at = moment.get("timestamp") if isinstance(moment, dict) else {}
+    return at is None or (isinstance(at, dict) and {"date", "time"} <= set(at))
 
 
 def add_moment(found, moment, host):
@@ -134,7 +165,8 @@ def values_in(group, prefix=""):
             yield from values_in(value, full)
         elif isinstance(value, list):
             for one in value:
-                yield from values_of_device(one, full)
+                if isinstance(one, dict) and one:
+                    yield from values_of_device(one, full)
         elif isinstance(value, int | float):
             kb = full.startswith(("memory_", "hugepages_")) and not full.endswith("-percent")
             yield {"__name__": f"{full}_kb" if kb else full}, value
