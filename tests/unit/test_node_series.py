@@ -534,6 +534,8 @@ def test_times_and_values_of_gpus_are_checked_as_those_of_nodes_are(extraction):
     labels, server = {"__name__": "DCGM_FI_DEV_GPU_UTIL", "Hostname": "g1", "gpu": "0"}, Exposition({}, "instance", "")
     extract_series(extraction, [(labels, np.array([T0]), np.array([np.inf]))], where="here", sampler="x", server=server)
     assert extraction.counts["unreadable"] == 1
+    extract_series(extraction, [(labels, np.array([T0, np.nan, T0 + 15]), np.ones(3))], where="here", sampler="x", server=server)
+    assert [line[:3] for line in extraction.bad_lines] == [("here", 0, "1 without time")]
     with pytest.raises(ValueError, match=r"^1 of 1 times cannot be read or lie before 1990, such as -5"):
         extract_series(extraction, [(labels, np.array([-5.0]), np.array([1.0]))], where="here", sampler="x", server=server)
 

@@ -72,8 +72,8 @@ def extract_series(extraction, series, *, where, sampler, server):
 
     series : iterable of (labels, times in s since 1970, values), "__name__" among the labels; a series may
     come in several pieces. server : names the labels, `node_label` and `job_label`. Buckets of histograms,
-    the loopback interface and other metrics of GPUs are left out. ValueError where there is none, one names
-    no node, or most times cannot be read.
+    the loopback interface and other metrics of GPUs are left out; times that are none become a bad line.
+    ValueError where there is none, one names no node, or most times cannot be read.
     """
     folder, left_out = extraction.folder, set()
     nodes = SeriesRows(folder / "series", partial(series_of_node, server=server))
@@ -81,7 +81,8 @@ def extract_series(extraction, series, *, where, sampler, server):
     window = [moment.value // 1000 for moment in extraction.window]
     for labels, at, values in series:
         if labels.get("__name__") in dcgm.SERIES:
-            gpus.add(labels, at, values, window=(-np.inf, np.inf))
+            n_timed, _ = gpus.add(labels, at, values, window=(-np.inf, np.inf))
+            note_untimed(extraction, labels, len(values) - n_timed, where=where)
         elif why := why_left_out(labels):
             left_out.add((why, hash(tuple(sorted(labels.items())))))
         elif is_too_long(node_in(labels, server.node_label)):
@@ -115,14 +116,17 @@ def series_of_gpu(labels, *, server):
 
 
 def add_values(extraction, nodes, labels, at, *, values, window, where):
-    """Add values of a series to the SeriesRows `nodes`, and count them; times that are none become a bad
-    line.
-    """
+    """Add values of a series to the SeriesRows `nodes`, and count them."""
     n_timed, outside = nodes.add(labels, at, values, window=window)
     extraction.counts["placed"] += n_timed
     extraction.counts["outside"] += outside
-    if n_timed < len(values):
-        extraction.bad_lines.append((where, 0, f"{len(values) - n_timed} without time", str(labels)[:500]))
+    note_untimed(extraction, labels, len(values) - n_timed, where=where)
+
+
+def note_untimed(extraction, labels, n, *, where):
+    """Note `n` values of a series whose times are none as one bad line."""
+    if n:
+        extraction.bad_lines.append((where, 0, f"{n} without time", str(labels)[:500]))
 
 
 def crowded_metrics(extraction, nodes):
