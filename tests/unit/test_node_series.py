@@ -369,13 +369,24 @@ def test_an_odd_line_is_put_aside_by_its_number_with_five_hundred_letters_and_th
     assert len(rows_of(extraction)) == 1
 
 
-def test_of_values_without_a_time_the_first_is_named_where_others_have_one(extraction, tmp_path):
+def test_values_without_a_time_are_counted_and_the_first_is_named_where_others_have_one(extraction, tmp_path):
     (tmp_path / "instance=n1").mkdir()
     (tmp_path / "instance=n1/p.txt").write_text(PAGE + "HTTP/1.1 200 OK\n\nload1 3\nload1 4\n")
     extract(extraction, tmp_path / "instance=n1/p.txt")
-    assert [(line, reason) for _, line, reason, _ in extraction.bad_lines] == [(8, "no time")]
+    assert [(line, reason) for _, line, reason, _ in extraction.bad_lines] == [(8, "2 without time")]
     rows = rows_of(extraction)
     assert (rows["load1::prometheus"].tolist(), rows.timestamp.tolist()) == ([2], [pd.Timestamp(T0, unit="s", tz="UTC")])
+
+
+def test_a_date_that_is_none_costs_its_page_alone_and_one_without_a_zone_is_utc(extraction, tmp_path):
+    (tmp_path / "instance=n1").mkdir()
+    damaged, later = PAGE.replace("31 Jan", "37 Jxn"), PAGE.replace("10:00:00 GMT", "10:01:00").replace("load1 2", "load1 3")
+    (tmp_path / "instance=n1/p.txt").write_text(PAGE + damaged + later)
+    extract(extraction, tmp_path / "instance=n1/p.txt")
+    assert [(line, reason) for _, line, reason, _ in extraction.bad_lines] == [(7, "no time"), (10, "1 without time")]
+    rows = rows_of(extraction)
+    assert rows["load1::prometheus"].tolist() == [2, 3]
+    assert rows.timestamp.astype(str).tolist() == ["2026-01-31 10:00:00+00:00", "2026-01-31 10:01:00+00:00"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
@@ -38,26 +39,29 @@ class Exposition(SeriesFile):
         return head.line.startswith(("# HELP ", "# TYPE ")) or bool(labelled and LINE.match(head.line))
 
     def series(self, path, extraction):
-        """Yield the series of all pages; what is no line of them becomes a bad line, and so does the first
-        value without a time. ValueError where no value has one.
+        """Yield the series of all pages; what is no line of them becomes a bad line. Values without a time
+        are one bad line, that of the first, with their number; ValueError where no value has a time.
         """
-        found, n_timeless, any_time = Pieces(), 0, False
+        found, n_timeless, first, any_time = Pieces(), 0, (), False
         for number, labels, at, value in read_lines(path, extraction):
             if at is None:
-                n_timeless += 1
-                if n_timeless == 1:
-                    extraction.bad_lines.append((path, number, "no time", str(labels)[:500]))
+                n_timeless, first = n_timeless + 1, first or (number, labels)
                 continue
             found.add(labels, at, value)
             any_time = True
             yield from map(as_arrays, found.full())
         if n_timeless and not any_time:
             raise ValueError(ADVICE)
+        if n_timeless:
+            number, labels = first
+            extraction.bad_lines.append((path, number, f"{n_timeless} without time", str(labels)[:500]))
         yield from map(as_arrays, found.rest())
 
 
 def read_lines(path, extraction):
-    """Yield (number of the line, labels as a tuple of pairs, time in s or None, value) of every metric."""
+    """Yield (number of the line, labels as a tuple of pairs, time in s or None, value) of every metric. A
+    Date that is none becomes a bad line.
+    """
     page_at, in_header = None, False
     with open_text(path) as lines:
         for number, line in enumerate(lines, 1):
@@ -67,9 +71,20 @@ def read_lines(path, extraction):
             elif in_header:
                 in_header = bool(text)
                 if text.lower().startswith("date:"):
-                    page_at = parsedate_to_datetime(text[5:].strip()).timestamp()
+                    page_at = seconds_of(text[5:].strip())
+                    if page_at is None:
+                        extraction.bad_lines.append((path, number, "no time", text[:500]))
             elif text and not text.startswith("#"):
                 yield from parsed(text, number, page_at=page_at, path=path, extraction=extraction)
+
+
+def seconds_of(date):
+    """The time of a Date, in s since 1970, that of UTC where it names no zone; None where it is none."""
+    try:
+        at = parsedate_to_datetime(date)
+    except (TypeError, ValueError):
+        return None
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
 def parsed(text, number, *, page_at, path, extraction):
