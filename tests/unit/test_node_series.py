@@ -452,7 +452,7 @@ def test_what_is_no_series_in_a_job_is_put_aside_and_the_others_count(extraction
     (tmp_path / "meta.json").write_text(json.dumps({"startTime": T0}))
     (tmp_path / "data.json").write_text(json.dumps(metrics))
     extract(extraction, tmp_path / "data.json")
-    assert rows_of(extraction)["load::clustercockpit"].tolist() == [1, 2]
+    assert (rows_of(extraction)["load::clustercockpit"].tolist(), dict(extraction.left_out)) == ([1, 2], {})
     odd = [(number, why) for _, number, why, _ in extraction.bad_lines]
     assert odd == [(1, "no series of a node")] * 5 + [(2, "no metric of a job"), (3, "no metric of a job"), (4, "no series of a node")] + [
         (5, "no metric of a job"), (6, "no metric of a job")

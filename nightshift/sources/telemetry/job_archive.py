@@ -82,9 +82,9 @@ class JobArchive(SeriesFile):
             if not are_scopes(scopes):
                 extraction.bad_lines.append((path, number, "no metric of a job", str(scopes)[:500]))
                 continue
-            extraction.left_out["parts of nodes"] += sum(
-                len(one.get("series") or []) for scope, one in scopes.items() if scope != "node"
-            )
+            parts = [len(one.get("series") or []) for scope, one in scopes.items() if scope != "node"]
+            if any(parts):
+                extraction.left_out["parts of nodes"] += sum(parts)
             node = scopes.get("node", {})
             step = node.get("timestep")
             for one in node.get("series") or []:
