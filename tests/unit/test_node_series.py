@@ -348,9 +348,11 @@ GANGLIA = '<GANGLIA_XML VERSION="3"><HOST NAME="n1" REPORTED="1769853600"><METRI
 ODD = {  # path, text, number of the odd line, reason
     "an exporter": ("instance=n1/p.txt", PAGE + LONG, 6, "no metric"),
     "VictoriaMetrics": ("a.jsonl", VICTORIA.replace("LONG", LONG), 2, "no series"),
+    "VictoriaMetrics, one value": ("a.jsonl", VICTORIA.replace("LONG", LONG).replace('"timestamps":[]', '"values":5,"timestamps":5'), 2, "no series"),
     "collectd": ("a.json", json.dumps([COLLECTD, {"dsnames": LONG}]), 2, "no values of collectd"),
     "a file of collectd": ("n1/load/load-2026-01-31", f"epoch,value\n{T0},1\n{LONG},2\n", 2, "no time"),
     "Telegraf": ("a.jsonl", TELEGRAF.replace("LONG", LONG), 2, "no metric"),
+    "Telegraf, tags": ("a.jsonl", TELEGRAF.replace('"LONG"', f'"{LONG}","fields":{{"user":1}},"timestamp":1769853600'), 2, "no metric"),
     "InfluxDB": ("a.txt", f"# x\n\ncpu,host=n1 user=1 1769853600\n{LONG}\n", 4, "no line of InfluxDB's protocol"),
     "sadf, no row": ("s.csv", f"{SADF.replace(':00;', ':00 UTC;')}{LONG}\n", 3, "1 columns, not 5"),
     "sadf, no time": ("s.csv", f"{SADF.replace(':00;', ':00 UTC;')}n1;10;{LONG};-1;5\n", 3, "no time"),

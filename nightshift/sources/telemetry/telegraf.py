@@ -26,7 +26,8 @@ class Telegraf(SeriesFile):
         """Yield the series of every field that holds numbers; a record that is none becomes a bad line."""
         found = Pieces()
         for n, record in numbered_records(path, extraction):
-            if isinstance(record.get("fields"), dict) and "timestamp" in record:
+            tags = record.get("tags") or {}
+            if isinstance(record.get("fields"), dict) and isinstance(tags, dict) and "timestamp" in record:
                 add_fields(found, record, extraction)
                 yield from map(as_arrays, found.full())
             else:

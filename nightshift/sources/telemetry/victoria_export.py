@@ -21,7 +21,8 @@ class VictoriaExport(SeriesFile):
         """Yield the series of all lines; one that is none becomes a bad line."""
         for n, record in numbered_records(path, extraction, keep_hits=True):
             values, at = record.get("values"), record.get("timestamps")
-            if not isinstance(record.get("metric"), dict) or not values or len(values) != len(at or []):
+            are_lists = isinstance(values, list) and isinstance(at, list)
+            if not isinstance(record.get("metric"), dict) or not are_lists or not 0 < len(values) == len(at):
                 extraction.bad_lines.append((path, n, "no series", str(record)[:500]))
                 continue
             numbers = [np.nan if value is None else value for value in values]
