@@ -440,6 +440,16 @@ def test_a_job_of_flux_is_of_its_bank_its_project_or_nobody(tmp_path):
     assert dict(extraction.items) == {"not ended": {"ember/17"}}
 
 
+def test_a_job_or_a_record_that_holds_an_empty_list_is_no_empty_answer(tmp_path):
+    job = {"id": 17, "t_submit": 1.0, "t_run": 1769846400.0, "t_cleanup": 1769853600.0, "t_inactive": 1769853601.0, "ncores": 8, "events": []}
+    record = {"record_id": "a", "components": [], "start_time": "2026-01-31T10:00:00Z", "stop_time": "2026-01-31T11:00:00Z", "data": []}
+    extraction = Extraction(tmp_path, (None, None))
+    for reader, one in ((flux.read_jobs, job), (auditor.read_auditor, record)):
+        (tmp_path / "a.json").write_text(f'{json.dumps(one)}\n{{"total": 0, "data": []}}\n')
+        [page] = reader(tmp_path / "a.json", extraction)
+        assert (len(page), extraction.bad_lines) == (1, [])
+
+
 def test_jobs_of_arc_without_an_end_or_without_hours_are_named(tmp_path):
     path = tmp_path / "accounting.db"
     with closing(sqlite3.connect(path)) as connection:

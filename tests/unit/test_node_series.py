@@ -238,6 +238,13 @@ def test_rows_of_json_with_other_columns_are_parts_of_their_own_and_none_is_lost
     assert [line[1] for line in extraction.bad_lines] == [3]
 
 
+def test_a_row_of_json_that_holds_an_empty_list_is_a_row(extraction, tmp_path):
+    rows = [{"ts": T0, "node": "n1", "events": [], "load": 1}, {"data": [], "total": 0}, {"ts": T0 + 10, "node": "n1", "events": [], "load": 2}]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert extract(extraction, tmp_path / "rows.jsonl") == "rows of nodes in JSON"
+    assert rows_of(extraction).load.tolist() == [1, 2]
+
+
 @pytest.mark.parametrize("zone", ['"utc": 1', '"tz": "UTC"'])
 def test_a_document_of_sadf_is_read_of_every_version(extraction, tmp_path, zone):
     """12.6 says whether a time is UTC, 12.7 of which zone it is."""

@@ -94,13 +94,13 @@ def told_apart(names):
     """
     numbers, taken, unique = {}, set(names), []
     for name in names:
-        if name in numbers:
-            numbered = (f"{name} ({number})" for number in numbers[name])
-            name = next(one for one in numbered if one not in taken)
-        else:
+        if name not in numbers:
             numbers[name] = count(2)
-        taken.add(name)
-        unique.append(name)
+            unique.append(name)
+            continue
+        numbered = (f"{name} ({number})" for number in numbers[name])
+        unique.append(next(one for one in numbered if one not in taken))
+        taken.add(unique[-1])
     return unique
 
 

@@ -57,10 +57,7 @@ class ServiceNowRest(DeskAnswer):
         values are raw, a number of a state gets its name.
         """
         ticket, raw = {name: shown(value) for name, value in record.items()}, is_raw(record)
-        for name in TIMES:
-            value = record.get(name)
-            value = value.get("value") if isinstance(value, dict) else value if raw else None
-            ticket |= {name: f"{value} UTC"} if value else {}
+        ticket |= {name: f"{at} UTC" for name in TIMES if (at := stored(record.get(name), raw))}
         if raw and ticket.get("sys_class_name") == "incident" and ticket.get("state"):
             ticket["state"] = STATES.get(ticket["state"], ticket["state"])
         return ticket
@@ -78,6 +75,15 @@ def is_raw(record):
     if choice := next((record[name] for name in CHOICES if record.get(name)), None):
         return str(choice).isdecimal()
     return any(KEY.fullmatch(str(record.get(name))) for name in REFERENCES)
+
+
+def stored(field, raw):
+    """Return the value of a field, an object of its display value and its value, or where values are `raw` the
+    value itself; None where there is only what people see.
+    """
+    if isinstance(field, dict):
+        return field.get("value")
+    return field if raw else None
 
 
 def shown(value):
