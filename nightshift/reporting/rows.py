@@ -104,7 +104,7 @@ def anchor(name):
 
 
 def note_of(part, n_shown):
-    """Say how many of the rows of a finding are shown and how many are in the files; "" where all are shown."""
+    """Say how many of the rows of a finding are shown and how many are in the files; "" for all."""
     n, kept = int(part["of"].iloc[0]), len(part)
     if n <= n_shown:
         return ""
@@ -126,7 +126,7 @@ def is_number(column):
 
 
 def heading_of(name, column):
-    """Write the name of a column as people read it: `size_gb` is "size, GB"; after that of times stands UTC."""
+    """Write the name of a column as people read it: `size_gb` is "size, GB"; times get ", UTC"."""
     first, _, last = name.rpartition("_")
     if isinstance(column.dtype, pd.DatetimeTZDtype):
         return f"{one_line(name).replace('_', ' ')}, UTC"
@@ -158,7 +158,7 @@ def clocks_of(times):
 
 
 def amount(number):
-    """Write a number to three digits, from 1,000 on as a whole number: 0.000123, 12,345; inf and nan as such."""
+    """Write a number to three digits, from 1,000 on as a whole number: 0.000123, 12,345; or inf, nan."""
     if not np.isfinite(number):
         return str(number)
     return f"{number:,.0f}" if abs(number) >= 999.5 else f"{number:.3g}"  # else 999.6 would be 1e+03

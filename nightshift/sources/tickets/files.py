@@ -105,7 +105,7 @@ def told_apart(names):
 
 
 def filled(page, layout, of_kind):
-    """Return the Arrow table `page` with the empty cells of the columns that its `layout` takes from `of_kind`
+    """Return the Arrow table `page` with empty cells of the columns that its `layout` takes from `of_kind`
     filled from the next columns there, row by row; those are then left out, since they are read.
 
     layout : as `layout_of` gives it. of_kind : {our name: names of columns of text}, see

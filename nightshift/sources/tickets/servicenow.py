@@ -78,7 +78,7 @@ def is_raw(record):
 
 
 def stored(field, raw):
-    """Return the value of a field, an object of its display value and its value, or where values are `raw` the
+    """Return the value of a field, an object of its display and stored value, or where values are `raw` the
     value itself; None where there is only what people see.
     """
     if isinstance(field, dict):
