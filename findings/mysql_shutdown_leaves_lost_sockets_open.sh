@@ -1,6 +1,7 @@
 #!/bin/bash
-# shutdown() of mysql-connector-python 26.10.0 is said to close the client's connection. Where the server is gone, the system refuses to shut the socket down, and the
-# line that would close it is skipped with the error: it stays open until it is collected. close() closes it, and after shutdown() it does not wait.
+# shutdown() of mysql-connector-python 26.10.0 is said to close the connection of the client. Where the server is gone, the system refuses to shut the
+# socket down, and the line that would close it is skipped with the error: it stays open until it is collected. close() closes it, and after
+# shutdown() does not wait for the server.
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -32,4 +33,4 @@ with socket.create_server(("127.0.0.1", 0)) as server:
 P
 )
 echo "$seen"
-[[ $seen == *"9"*"after shutdown(): closed"*"server is gone"*"after shutdown(): open"*"after close_connection(): closed"* ]]
+[[ $seen == *"python 26.10.0"*"after shutdown(): closed"*"server is gone"*"after shutdown(): open"*"after close_connection(): closed"* ]]
