@@ -140,8 +140,9 @@ def running(folder, *, networks=True):
         yield
     finally:
         del os.environ[ADDRESS]
-        server.terminate()
-        server.join()
+        while server.is_alive():  # Python drops a signal that reaches a fork before it has begun
+            server.terminate()
+            server.join(2 * PATIENCE_S)  # which is longer than the server waits for its own
 
 
 def serve(listener, networks):

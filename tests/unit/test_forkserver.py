@@ -5,11 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import psutil
 import pytest
 from conftest import REPOSITORY
 
+from nightshift import forkserver
 from nightshift.forkserver import ADDRESS
 
 TARGETS = """import os, signal, sys, time
@@ -156,6 +158,29 @@ def as_the_server():
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, env=alone, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+def deaf_once(listener, networks):
+    """A server that the first signal does not reach, as one that has not begun yet."""
+    heard = []
+    signal.signal(signal.SIGTERM, lambda *_: heard.append(1))
+    os.kill(os.getppid(), signal.SIGUSR1)  # it can hear now
+    while len(heard) < 2:
+        signal.pause()
+
+
+def test_a_server_that_a_signal_did_not_reach_is_asked_again(tmp_path, monkeypatch):
+    """Python drops signals that come between a fork and its first line: a night then waited for ever."""
+    began = []
+    monkeypatch.setattr(forkserver, "serve", deaf_once)
+    monkeypatch.setattr(forkserver, "PATIENCE_S", 0.05)
+    before = signal.signal(signal.SIGUSR1, lambda *_: began.append(1))
+    try:
+        with forkserver.running(str(tmp_path)):
+            assert any(began or time.sleep(0.01) for _ in range(1000)), "it does not begin"
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert ADDRESS not in os.environ
 
 
 def test_what_the_server_imports_starts_no_thread_that_a_fork_would_lack(as_the_server):
