@@ -280,6 +280,8 @@ def test_a_moment_of_sadf_that_is_none_is_put_aside_and_a_document_without_hosts
         path.write_text(json.dumps({"sysstat": wrong}))
         with pytest.raises(LayoutError, match=r"^it is no document of sadf -j, which lists hosts with a nodename and statistics$"):
             extract(extraction, path)
+        for unfinished in extraction.folder.glob("series*"):  # of a night that has ended there
+            shutil.rmtree(unfinished)
 
 
 def test_an_answer_may_say_what_it_is_behind_its_series_and_others_may_follow(extraction, tmp_path):

@@ -81,7 +81,7 @@ def extract_series(extraction, series, *, where, sampler, server):
     window = [moment.value // 1000 for moment in extraction.window]
     for labels, at, values in series:
         if labels.get("__name__") in dcgm.SERIES:
-            n_timed, _ = gpus.add(labels, at, values, window=(-np.inf, np.inf))
+            n_timed, _ = gpus.add(labels, at, values, window=(-np.inf, np.inf), counted=window)
             note_untimed(extraction, labels, len(values) - n_timed, where=where)
         elif why := why_left_out(labels):
             left_out.add((why, hash(tuple(sorted(labels.items())))))

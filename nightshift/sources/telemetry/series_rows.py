@@ -33,9 +33,11 @@ class SeriesRows:
         self.n_times, self.n_lost, self.lost = 0, 0, None
         self.n_timed, self.first, self.last, self.n_infinite = 0, np.inf, -np.inf, 0
 
-    def add(self, labels, at, values, *, window):
+    def add(self, labels, at, values, *, window, counted=None):
         """Add values (n,) of a series at the times `at` (n,), counted since 1970: (number of times that can
         be read, number of these outside the window [begin, end), us since 1970).
+
+        counted : the window in which infinite values are counted; by default `window`.
         """
         number, us = self.number_of(labels), np.asarray(at, float)
         us = np.where((us >= 0) & (us < SMALLEST), us * 1e6, microseconds(us))
@@ -44,10 +46,10 @@ class SeriesRows:
         if early.any():
             self.n_lost, self.lost = self.n_lost + int(early.sum()), np.asarray(at, float)[early][0]
         inside = (us >= window[0]) & (us < window[1])
-        values = np.asarray(values, float)[inside]
+        values, (begin, end) = np.asarray(values, float), counted or window
         infinite = np.isinf(values)
-        self.n_infinite += int(infinite.sum())
-        self.rows.add(number, us[inside].astype(np.int64), np.where(infinite, np.nan, values))
+        self.n_infinite += int((infinite & (us >= begin) & (us < end)).sum())
+        self.rows.add(number, us[inside].astype(np.int64), np.where(infinite, np.nan, values)[inside])
         n_timed = int((~np.isnan(us)).sum())
         self.n_timed += n_timed
         self.first, self.last = np.fmin.reduce(us, initial=self.first), np.fmax.reduce(us, initial=self.last)
