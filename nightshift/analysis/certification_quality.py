@@ -225,7 +225,7 @@ def parse_failures(truth, runs):
     failures = truth.join(parts)[parts.run.notna()]
     failures = failures.astype({"run": int, "first": int, "last": int, "strength": float})
     failures = failures[failures.run.isin(runs)].reset_index(drop=True)
-    words = failures.strength.map(STRENGTHS).fillna(failures.strength).astype("str")
+    words = failures.strength.map(lambda one: STRENGTHS.get(one, str(one))).astype("str")
     return failures.assign(words=words.where(failures.strength.notna()))
 
 
