@@ -238,6 +238,7 @@ def test_a_silence_of_two_weeks_is_one_and_a_series_alone_is_not_everybody():
     assert (pool.breaks, pool.common.any()) == (1, False)
     core[1, [50, 60]] = 0
     assert silence_pool(core, np.ones(3, bool), judged, **rates).breaks == 1, "who was silent twice is no such series"
+    assert silence_pool(core / 10, np.ones(3, bool), judged, **rates).breaks == 1, "half a core hour is no silence"
     alone = np.full((1, 43), 5.0)
     alone[0, 41] = 0
     pool = silence_pool(alone, np.ones(1, bool), np.arange(43)[None] >= 40, **rates)

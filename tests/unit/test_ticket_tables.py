@@ -45,7 +45,7 @@ def test_the_words_of_every_desk_mean_what_they_say(word, meaning):
 
 
 def test_a_desk_may_say_what_its_own_words_mean_and_others_are_counted():
-    tickets = pd.DataFrame({"state": ["Wibble", "open", None, "x" * 40, ""], "status": [None, "closed", "Done", None, None]})
+    tickets = pd.DataFrame({"state": ["Wibble", "open", None, "x" * 31, ""], "status": [None, "closed", "Done", None, None]})
     assert meanings_of(tickets).tolist() == ["", "open", "closed", "", ""]
     assert meanings_of(tickets, read_states({"wibble": "open"})).tolist() == ["open", "open", "closed", "", ""]
     assert unknown_states(tickets).startswith("2 of 5 tickets have a state of unknown meaning (“Wibble” 1, a longer text 1): of these the closing")

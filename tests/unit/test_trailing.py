@@ -264,6 +264,7 @@ def test_stretches_end_where_the_pause_is_longer_than_the_gap_and_not_where_it_i
 def test_scores_are_averaged_over_hours_on_both_sides():
     scores = stream_of([0.0, 0, 6, 0, 0, 3], "h", scales=(pd.Timedelta(hours=3),)).scores
     np.testing.assert_allclose(scores, [[0, 0, 6, 0, 0, 3], [0, 2, 2, 2, 1, 1.5]])
+    assert stream_of([5.0], "h", scales=(pd.Timedelta(hours=3),)).scores.tolist() == [[5], [5]]
 
 
 def test_a_night_is_ranked_among_those_before_it():
