@@ -185,6 +185,15 @@ def test_histograms_and_wide_tables_do_not_go_together(tmp_path):
         one.add("c", counted | {"are_histograms": [False]}, {}, None)
 
 
+def test_a_note_gives_back_what_was_put_aside_and_counted(tmp_path):
+    one = Extraction(Settings({}, "", []), None)
+    one.bad_lines, one.counts["rows"] = [("a", 7, "why", "text")], 3
+    notes.write_note(one, tmp_path / "a.parquet", {})
+    noted = notes.read_note(tmp_path / "a.parquet")
+    assert noted["rows"]["bad_lines"].to_numpy().tolist() == [[7, "why", "text"]]
+    assert noted["counted"]["counts"]["rows"] == 3
+
+
 # ------------------------------------------------------------------------------------------------------ what is known of each
 
 
