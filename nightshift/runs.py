@@ -440,7 +440,8 @@ def keep_private(error, executed):
     log = executed.with_suffix(".log")
     if log.exists():
         text = log.read_text(encoding="utf-8", errors="replace")
-        text = text if len(text) < LONGEST_LOG else text[-REDACTED_OF_LONGEST:]
+        if log.stat().st_size >= LONGEST_LOG:  # in whole lines, since half a name would not be known for one
+            text = text[-REDACTED_OF_LONGEST:].partition("\n")[2]
         log.write_text("".join(map(shown, text.splitlines(keepends=True))), encoding="utf-8")
     return redact(error)
 

@@ -168,3 +168,6 @@ def test_a_log_that_was_cut_says_nothing_of_people_either(tmp_path, monkeypatch)
     assert 900 < len(left) <= 1000
     assert "jane" not in left
     assert left.endswith("the last line\n")
+    executed.with_suffix(".log").write_text("one of many lines\n" * 300)
+    keep_private("it failed", executed)
+    assert executed.with_suffix(".log").read_text().splitlines() == ["one of many lines"] * 55, "no half of a line, which may be half a name"
