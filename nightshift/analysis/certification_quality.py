@@ -216,7 +216,7 @@ def difference_words(difference, *, lumi_known):
 
 def parse_failures(truth, runs):
     """Parse the known failures of certification in a table of truth that lie in the runs: its rows with run,
-    first, last (lumisections), elements (text), strength (float) and its word.
+    first, last (lumisections), elements (text), strength (float) and words, its name, "unknown" without one.
 
     truth : DataFrame entity, strength, kind, ...; an entity is "run 400123: 3-17: element, element".
     """
@@ -226,7 +226,7 @@ def parse_failures(truth, runs):
     failures = failures.astype({"run": int, "first": int, "last": int, "strength": float})
     failures = failures[failures.run.isin(runs)].reset_index(drop=True)
     words = failures.strength.map(lambda one: STRENGTHS.get(one, str(one))).astype("str")
-    return failures.assign(words=words.where(failures.strength.notna()))
+    return failures.assign(words=words.where(failures.strength.notna(), "unknown"))
 
 
 def ranges_of(findings):
@@ -264,7 +264,6 @@ def failure_rows(failures, scored, *, inside, reference, interval):
     inside : bool (n,), lumisections of failures that count. reference : bool (n,), good ones that they are
     held against.
     """
-    failures = failures.assign(words=failures.words.astype(object).fillna("unknown"))
     by_strength = ((strength, group) for strength, group in failures.groupby("strength", dropna=False))
     groups = [
         *failures.groupby(["strength", "kind"], dropna=False),
@@ -309,7 +308,7 @@ def named_by_strength(named, failures):
     all.
     """
     each = named.groupby("failure").agg(one=("one", "mean"), all=("all", "mean"), flagged=("one", "size"))
-    each = each.join(failures[["words", "strength"]].fillna({"words": "unknown"}))
+    each = each.join(failures[["words", "strength"]])
     each = each.sort_values("strength", ascending=False, kind="stable").groupby("words", sort=False)
     table = each.agg(
         failures=("one", "size"), flagged=("flagged", "sum"), one=("one", "mean"), all=("all", "mean")

@@ -57,7 +57,7 @@ def models_table(models, chance=np.nan):
 
 
 def kinds_table(experiments):
-    """Put down what each classifier makes of each kind: DataFrame model, macro F1, false alarms, misses, F1
+    """Tabulate what each classifier makes of each kind: DataFrame model, macro F1, false alarms, misses, F1
     <kind>; no row where there is no classifier.
 
     experiments : as `3_train` stores them; those of the experiment "default" are shown.

@@ -25,8 +25,8 @@ def read_teaching(path, features, *, judged_from, most_windows):
     every, named = max(1, -(-n_healthy // most_windows)), [[("anomaly", "!=", "")], [("part", "!=", "")]]
     of_days = []
     for number, file in enumerate(reversed(days_of_table(path))):
-        healthy = [] if are_labelled or number % every else [[("end", "<=", judged_from)]]
-        of_days.append(read_windows(file, features=features, filters=[*named, *healthy]))
+        whole_day = [] if are_labelled or number % every else [[("end", "<=", judged_from)]]
+        of_days.append(read_windows(file, features=features, filters=[*named, *whole_day]))
     windows = pd.concat(of_days, ignore_index=True)
     order = ["node_id", "start", "job_id"]
     return windows.sort_values(order, ignore_index=True, kind="stable"), about, every

@@ -358,6 +358,19 @@ def first_silences(core):
     return silent & (np.cumsum(silent, axis=1) == 1)
 
 
+def judged_span(judged):
+    """Find the judged weeks, from the first to the last of `judged`, bool (S, W): (the first, how many);
+    (W, 0) for none.
+    """
+    at = np.flatnonzero(judged.any(axis=0))
+    return (int(at[0]), int(at[-1] + 1 - at[0])) if len(at) else (judged.shape[1], 0)
+
+
+def past_of(core, common, first):
+    """Take from core hours (S, W) the weeks before the week `first` that are not `common`, bool (W,)."""
+    return core[:, :first][:, ~common[:first]]
+
+
 def silence_pool(core, single, judged, *, alarm_rate, step=WEEK, **finding_rates):
     """The SilencePool of a night.
 
@@ -365,11 +378,10 @@ def silence_pool(core, single, judged, *, alarm_rate, step=WEEK, **finding_rates
     at the end. step : Step of the grid. finding_rates : see `lone_limit`. A week in which no series computed
     says nothing about any of them, and is left out: a closed centre is no habit of its users.
     """
-    at = np.flatnonzero(judged.any(axis=0))
-    first, n_weeks = (at[0], at[-1] + 1 - at[0]) if len(at) else (core.shape[1], 0)
+    first, n_weeks = judged_span(judged)
     alive = np.isfinite(core[single])
     common = (alive.sum(axis=0) > 1) & ((core[single] == 0) == alive).all(axis=0)
-    past = core[:, :first][:, ~common[:first]]
+    past = past_of(core, common, first)
     lives = np.isfinite(past).sum(axis=1)
     rows = lives >= step.least_life
     silent = past == 0
@@ -480,9 +492,9 @@ def resolution(core, pool, judged, n_ordinary, *, min_age, alarm_rate, **finding
     """The Resolution of a night of which the weeks `judged` (bool (S, W)) are judged by `n_ordinary`
     ordinary weeks and by the pool.
     """
-    n_series, n_weeks = max(int(judged.any(axis=1).sum()), 1), int(judged.any(axis=0).sum())
-    first = int(judged.any(axis=0).argmax()) if n_weeks else core.shape[1]
-    past = core[:, :first][:, ~pool.common[:first]]
+    n_series = max(int(judged.any(axis=1).sum()), 1)
+    first, n_weeks = judged_span(judged)
+    past = past_of(core, pool.common, first)
     never = ~(past == 0).any(axis=1) & judged.any(axis=1) & pool.rows
     least_p = 1 / (n_ordinary + 1)
     flagged = least_p + pool.budget * pool.usable <= alarm_rate

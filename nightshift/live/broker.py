@@ -22,7 +22,7 @@ import stomp
 import tenacity
 
 SCHEMES = {"stomp://": 61613, "stomp+ssl://": 61612}  # and the ports at which ActiveMQ offers them
-LINGER_S = 0.05  # that a batch waits for more at most, a tenth for each: one fsync then serves many messages
+LINGER_S = 0.05  # longest wait of a batch, at most a tenth of it per message: one fsync then serves many
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 60.0  # between two tries to reach a broker
 CONNECT_S = 10.0
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Subscription:
     /queue/Consumer.nightshift.rucio or /topic/rucio. name : of the subscriber, by which a broker keeps for it
     what comes while it is away. prefetch : messages that the broker sends before one of them is acknowledged.
     heartbeat_s : after one and a half of these without a sign of the other side the connection counts as
-    lost; with TLS, stomp.py notices only so that the other side has gone.
+    lost; with TLS, stomp.py has no other way to notice that the other side has gone.
     """
 
     host: str

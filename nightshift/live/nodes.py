@@ -139,10 +139,11 @@ def diagnose_job(options, job, since, until):
 
 
 def time_of(option, text):
-    """Read a time in UTC, ISO 8601 or seconds since 1970, of which there are nine digits or more; ValueError
-    of one line names the option.
+    """Read a time in UTC, ISO 8601 or seconds since 1970 (nine or ten digits before the point); ValueError of
+    one line names the option.
     """
-    is_seconds = text.replace(".", "", 1).isdigit() and len(text.partition(".")[0]) > 8  # 20260131 is a day
+    is_number = text.replace(".", "", 1).isdigit()
+    is_seconds = is_number and len(text.partition(".")[0]) in (9, 10)  # 20260131 is a day
     try:
         time_ = pd.Timestamp(float(text), unit="s") if is_seconds else pd.Timestamp(text)
         return time_.tz_localize("UTC") if time_.tz is None else time_.tz_convert("UTC")

@@ -328,6 +328,7 @@ def test_known_failures_are_parsed_placed_and_met():
 def test_known_failures_of_unknown_strength_are_counted_too():
     truth = pd.DataFrame({"entity": ["run 7: 2-3: a"], "strength": [np.nan], "kind": "dead_cells"})
     failures = parse_failures(truth, [7]).assign(found=True)
+    assert failures.words.tolist() == ["unknown"]
     scored = pd.DataFrame({"run": [7, 7], "lumisection": [1, 2], "score": [0.1, 0.9], "strange": [False, True]})
     scored["failure"] = failure_of(scored, failures)
     inside = (scored.failure >= 0).to_numpy()

@@ -257,7 +257,7 @@ def test_a_run_of_which_no_number_is_there_has_no_sample():
     assert list(samples.values) == [("y-n01", "9")]
 
 
-@pytest.mark.parametrize("text", ["20260131", "2026-01-31", "1769817600", "1769817600.0"])
+@pytest.mark.parametrize("text", ["20260131", "202601310000", "20260131000000", "2026-01-31", "1769817600", "1769817600.0"])
 def test_a_time_is_a_day_or_seconds_since_1970(text):
     assert time_of("--since", text) == pd.Timestamp("2026-01-31", tz="UTC")
 
