@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from nightshift.catalog import label_in_any
+from nightshift.incidents import PART_OF
 from nightshift.statistics import percentile_interval, poisson_interval, share_interval
 from nightshift.truth import ONE_DAY, parts_of
 
@@ -33,7 +34,7 @@ def read_nights(archive, days):
     )
     findings = findings[findings.incident.isin(incidents.incident)].reset_index(drop=True)
     became = incidents.get("change", pd.Series("", incidents.index)).astype("str")
-    became = became.str.extract(r"now part of (\S+)$")[0]
+    became = became.str.extract(rf"{PART_OF}(\S+)$")[0]
     part_of = dict(zip(incidents.incident[became.notna()], became.dropna(), strict=True))
     for _ in part_of:  # of what became part of what became part of another
         incidents["incident"] = incidents.incident.replace(part_of)

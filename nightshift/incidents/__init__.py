@@ -2,3 +2,5 @@
 
 # the change of an incident that is no news, since its study did not report while it lasted
 NOT_WATCHED = "ended before it was watched"
+# the change of an incident that another one has taken in, before the name of that one
+PART_OF = "now part of "

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pandas as pd
 
-from nightshift.incidents import NOT_WATCHED
+from nightshift.incidents import NOT_WATCHED, PART_OF
 from nightshift.incidents.correlation import (
     DAY_H,
     WEEK_H,
@@ -137,10 +137,10 @@ def rows_gone(before, names, matches):
     gone = before[(before["of"] == last) & ~before.index.isin(names)]
     for name, then in gone.iterrows():
         into = names[matches[name][0]] if name in matches else ""
-        was_merged = then.state == "closed" and str(then.change).startswith("now part of")
+        was_merged = then.state == "closed" and str(then.change).startswith(PART_OF)
         if (into and not was_merged) or not (then.ended or then.state in PAST_STATES):
             merged, resolved = (
-                {"state": "closed", "change": f"now part of {into}"},
+                {"state": "closed", "change": f"{PART_OF}{into}"},
                 {"state": "resolved", "change": ""},
             )
             rows.append(then.to_dict() | {"incident": name, "ended": True} | (merged if into else resolved))

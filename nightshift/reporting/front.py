@@ -15,6 +15,7 @@ from helpers import ROOT
 from nightshift import catalog
 from nightshift.assurance import UNWATCHED, assure, simulated_in_words
 from nightshift.evidence import ids_of
+from nightshift.incidents import PART_OF
 from nightshift.reporting.archive import history, kept
 from nightshift.reporting.digests import count_word, pressing, rest_in_words
 from nightshift.reporting.entity_pages import entity_links
@@ -127,9 +128,9 @@ def closed_in_words(incidents):
     if not incidents:
         return ""
     n_unwatched = sum(count_word(one) == "unwatched" for one in incidents)
-    n_merged = sum(one["change"].startswith("now part of ") for one in incidents)
+    n_merged = sum(one["change"].startswith(PART_OF) for one in incidents)
     why = [UNWATCHED] if n_unwatched else []
-    why += ["now part of another one"] if n_merged else []
+    why += [f"{PART_OF}another one"] if n_merged else []
     why += ["reported as ended on an earlier night"] if n_unwatched + n_merged < len(incidents) else []
     words = f"{len(incidents)} closed: {', or '.join(why)}"
     grave = [one for one in incidents if one["severity"] == "high"]
