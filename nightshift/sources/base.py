@@ -178,7 +178,7 @@ class Head:
     @cached_property
     def lines(self):
         """The first 30 lines of its text that hold something."""
-        return list(filter(str.strip, self.text.splitlines()))[:30]
+        return list(filter(str.strip, self.text.split("\n")))[:30]
 
     @property
     def line(self):

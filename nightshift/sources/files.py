@@ -163,7 +163,7 @@ def sniff_layout(path):
     several lines), "array" (of JSON), "table" or "empty".
     """
     with open_text(path) as file:
-        head = [line for line in file.read(BLOCK).splitlines() if line.strip()]
+        head = [line for line in file.read(BLOCK).split("\n") if line.strip()]
     first = head[0].strip() if head else ""
     if not first:
         return "empty"

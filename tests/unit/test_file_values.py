@@ -66,6 +66,7 @@ def test_a_hit_stays_whole_where_its_name_is_wanted():
     [
         ("a", "\n \n", "empty"), ("a.csv", '{"a": 1}', "table"), ("a.tsv.gz", "[1]", "table"), ("a", " [1,\n2]", "array"),
         ("a", '{"a": 1}\n{"a": 2}\n', "lines"), ("a", '{"a":\n1}\n', "documents"), ("a", '{"a": 1, broken\n', "lines"),
+        ("a", '{"a": "\u2028"}\n{"a": "\u2028"}\n', "lines"),
         ("a", "a,b,c\n", "table"), ("a", "a;b|c\n", "lines"), ("a.json", "a,b,c\n", "lines"), ("a", "a,b\n", "lines"), ("a", "a\tb\tc", "table"),
     ],
 )  # fmt: skip

@@ -249,6 +249,14 @@ def test_a_column_that_comes_twice_counts_once_where_both_are_the_same():
         list(forms.without_copies(["a", "b", "a"], [(1, pa.table([[1], [3], [2]], names=["a", "b", "a"]))])[1])
 
 
+def test_an_empty_histogram_is_a_record_and_an_empty_answer_none(tmp_path):
+    (tmp_path / "a.json").write_text('[{"run":1,"ls_number":2,"data":[]},{"run":1,"ls_number":3,"data":[1,2]}]')
+    _, [(_, page)] = json_files.read_json(tmp_path / "a.json")
+    assert page["data"].to_pylist() == ["[]", "[1, 2]"]
+    (tmp_path / "b.json").write_text('{"data":[],"meta":{}}')
+    assert json_files.read_json(tmp_path / "b.json") == ([], [])
+
+
 def test_records_of_json_are_rows_and_what_is_below_attributes_is_the_record(tmp_path):
     path = tmp_path / "a.json"
     path.write_text('[{"id": 1, "attributes": {"run_number": 7}}, {"run": 8}]')

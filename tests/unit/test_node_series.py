@@ -361,6 +361,8 @@ ODD = {  # path, text, number of the odd line, reason
     "collectd": ("a.json", json.dumps([COLLECTD, {"dsnames": LONG}]), 2, "no values of collectd"),
     "a file of collectd": ("n1/load/load-2026-01-31", f"epoch,value\n{T0},1\n{LONG},2\n", 2, "no time"),
     "Telegraf": ("a.jsonl", TELEGRAF.replace("LONG", LONG), 2, "no metric"),
+    "Telegraf, a tag": ("a.jsonl", TELEGRAF.replace('"LONG"', f'{{"host":["{LONG}"]}},"fields":{{"user":1}},"timestamp":1769853600'), 2, "no metric"),
+    "Telegraf, time": ("a.jsonl", TELEGRAF.replace('"LONG"', f'{{"host":"n1"}},"fields":{{"user":1}},"timestamp":"{LONG}"'), 2, "no metric"),
     "Telegraf, tags": ("a.jsonl", TELEGRAF.replace('"LONG"', f'"{LONG}","fields":{{"user":1}},"timestamp":1769853600'), 2, "no metric"),
     "InfluxDB": ("a.txt", f"# x\n\ncpu,host=n1 user=1 1769853600\n{LONG}\n", 4, "no line of InfluxDB's protocol"),
     "sadf, no row": ("s.csv", f"{SADF.replace(':00;', ':00 UTC;')}{LONG}\n", 3, "1 columns, not 5"),

@@ -100,6 +100,8 @@ def test_times_decimals_and_categories_of_parquet_become_text_within_structs_too
     kinds = {"t": pa.timestamp("us"), "d": pa.decimal128(5, 2), "c": pa.dictionary(pa.int32(), pa.string()), "n": pa.int64()}
     texts = {"t": pa.string(), "d": pa.string(), "c": pa.string(), "n": pa.int64()}
     assert parquet_files.as_json(pa.schema({"s": pa.struct(kinds), **kinds})) == pa.schema({"s": pa.struct(texts), **texts})
+    large = pa.schema({"a": pa.large_list(pa.timestamp("us")), "b": pa.large_binary(), "c": pa.binary(2)})
+    assert parquet_files.as_json(large) == pa.schema({"a": pa.large_list(pa.string()), "b": pa.string(), "c": pa.string()})
 
 
 def test_bytes_and_times_in_lists_of_parquet_are_text(tmp_path):

@@ -117,10 +117,11 @@ class Sacct(LiveSource):
         window cuts has its end in its name, too, since a later window has more of that week.
         """
         first, end = extraction.window
-        mondays = pd.date_range(first, end, freq=ONE_WEEK, inclusive="left")
-        cut = {begin: f"-{end:%Y-%m-%d}" for begin in mondays if begin + ONE_WEEK > end}
-        names = {begin: f"{name}-{begin:%Y-%m-%d}{cut.get(begin, '')}.parquet" for begin in mondays}
-        return [(begin, extraction.raw / of_week) for begin, of_week in names.items()]
+        weeks = []
+        for begin in pd.date_range(first, end, freq=ONE_WEEK, inclusive="left"):
+            cut = f"-{end:%Y-%m-%d}" if begin + ONE_WEEK > end else ""
+            weeks.append((begin, extraction.raw / f"{name}-{begin:%Y-%m-%d}{cut}.parquet"))
+        return weeks
 
     def look(self, address, *, settings):
         """Ask for the runs of the last day of the window, and of the same weekday in its first week."""

@@ -5,8 +5,14 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from nightshift.sources.certification.forms import LumisectionFile
+from nightshift.sources.certification.histograms import layout_of
 from nightshift.sources.excerpts import excerpt_of_records
 from nightshift.sources.files import as_text, read_records
+
+
+def is_record(one):
+    """Whether a JSON object is a record of a lumisection, by the name of its run."""
+    return "run" in layout_of(list(one), {})
 
 
 def read_json(path):
@@ -16,7 +22,7 @@ def read_json(path):
     ValueError of one line when the file holds anything but objects.
     """
     records = []
-    for page, bad in read_records(path):
+    for page, bad in read_records(path, fits=is_record):
         if bad:
             raise ValueError(
                 f'it holds {bad[0][2].strip()[:60]!r} where a record such as {{"run": 400123, ...}} is needed'

@@ -26,13 +26,21 @@ class Telegraf(SeriesFile):
         """Yield the series of every field that holds numbers; a record that is none becomes a bad line."""
         found = Pieces()
         for n, record in numbered_records(path, extraction):
-            tags = record.get("tags") or {}
-            if isinstance(record.get("fields"), dict) and isinstance(tags, dict) and "timestamp" in record:
+            if is_metric(record):
                 add_fields(found, record, extraction)
                 yield from map(as_arrays, found.full())
             else:
                 extraction.bad_lines.append((path, n, "no metric", str(record)[:500]))
         yield from map(as_arrays, found.rest())
+
+
+def is_metric(record):
+    """Whether a record is a metric: an object of fields, one of plain tags if there are any, and a time."""
+    fields, tags = record.get("fields"), record.get("tags") or {}
+    if not isinstance(fields, dict) or not isinstance(tags, dict):
+        return False
+    is_nested = any(isinstance(one, list | dict) for one in tags.values())
+    return not is_nested and isinstance(record.get("timestamp", ""), int | float | None)
 
 
 def add_fields(found, record, extraction):

@@ -44,5 +44,8 @@ def as_json(kind):
         return pa.struct([field.with_type(as_json(field.type)) for field in kind])
     if pa.types.is_list(kind):
         return pa.list_(kind.value_field.with_type(as_json(kind.value_type)))
-    tests = (pa.types.is_temporal, pa.types.is_decimal, pa.types.is_dictionary, pa.types.is_binary)
+    if pa.types.is_large_list(kind):
+        return pa.large_list(kind.value_field.with_type(as_json(kind.value_type)))
+    is_bytes = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
+    tests = (pa.types.is_temporal, pa.types.is_decimal, pa.types.is_dictionary, *is_bytes)
     return pa.string() if any(test(kind) for test in tests) else kind
