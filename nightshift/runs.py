@@ -488,6 +488,8 @@ def without_sequences(path):
         log.seek(max(size - LONGEST_LOG, 0))
         text = log.read().decode("utf-8", errors="replace")
     plain = SEQUENCES.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    if size > LONGEST_LOG:  # in whole lines, since half a name would not be known for one
+        plain = plain.partition("\n")[2]
     if plain != text or size > LONGEST_LOG:
         path.write_text(plain, encoding="utf-8")
 

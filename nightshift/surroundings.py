@@ -5,7 +5,6 @@ key of pseudonyms, and the servers by which people are told of it. Nothing is wr
 import contextlib
 import os
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 
 from helpers import project_path
 from nightshift.products import read_json
@@ -160,12 +159,13 @@ def look_at_address(address, shown, dates, method, *, needs=None, auth=None):
     None is any. auth : as requests takes it.
     """
     from nightshift.notify.http import ask, reason
+    from nightshift.sources.telemetry.exposition import seconds_of
 
     end = ask(method, address, wait_s=ANSWER_S, auth=auth)
     if isinstance(end, Exception):
         return reason(end)
     status, _, headers = end
-    if "Date" in headers:
-        with contextlib.suppress(ValueError):  # what it says is no time
-            dates.append((shown, parsedate_to_datetime(headers["Date"]).astimezone(UTC)))
+    if (seconds := seconds_of(headers.get("Date"))) is not None:
+        with contextlib.suppress(ValueError, OverflowError):  # beyond the years of a datetime
+            dates.append((shown, datetime.fromtimestamp(seconds, UTC)))
     return f"it says {status}" if needs and status != needs else ""

@@ -171,3 +171,6 @@ def test_a_log_that_was_cut_says_nothing_of_people_either(tmp_path, monkeypatch)
     executed.with_suffix(".log").write_text("one of many lines\n" * 300)
     keep_private("it failed", executed)
     assert executed.with_suffix(".log").read_text().splitlines() == ["one of many lines"] * 55, "no half of a line, which may be half a name"
+    executed.with_suffix(".log").write_text("\x1b[31mjane.doe@campus.example\x1b[0m\r\n" * 300)
+    runs.without_sequences(executed.with_suffix(".log"))
+    assert set(executed.with_suffix(".log").read_text().splitlines()) == {"jane.doe@campus.example"}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -59,11 +60,15 @@ def test_a_clock_goes_on_since_the_last_night_and_agrees_with_others(tmp_path):
 
 def test_a_server_that_says_no_time_is_no_clock_to_compare_with(monkeypatch):
     dates = []
-    for moment in ("now", "Sat, 31 Jan 2026 04:00:00 GMT"):
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    for moment in ("now", "Fri, 31 Dec 9999 23:59:59 -0500", "Sat, 31 Jan 2026 04:00:00 GMT", "Sat, 31 Jan 2026 05:00:00 -0000"):
         answer = 200, "", {"Date": moment}
         monkeypatch.setattr("nightshift.notify.http.ask", lambda *_, answer=answer, **__: answer)
         assert surroundings.look_at_address("https://a.example/", "a.example", dates, "HEAD") == ""
-    assert dates == [("a.example", datetime(2026, 1, 31, 4, tzinfo=UTC))]
+    monkeypatch.delenv("TZ")
+    time.tzset()
+    assert dates == [("a.example", datetime(2026, 1, 31, hour, tzinfo=UTC)) for hour in (4, 5)]
 
 
 def test_all_is_looked_at_without_anyone_who_is_told(tmp_path, monkeypatch):
