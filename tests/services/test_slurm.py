@@ -103,7 +103,9 @@ def test_live_and_saved_sacct_give_the_same_true_table(slurm, tmp_path, monkeypa
     assert 1.5 < burnt < 4, "two seconds of the step and one of the script"
     ends = pd.to_datetime(live.EndTime)
     assert ((datetime.now(UTC) - ends) < pd.Timedelta(minutes=5)).all()
-    assert "2 jobs that have not ended, 1 that never ran" in shown(notebook)
+    # Slurm lets the requeued job wait two minutes: shortly before midnight it is one of the next day, which sacct does not show yet
+    n_waiting = 2 if ends.max() + pd.Timedelta(minutes=5) < pd.Timestamp(ends.max().date() + timedelta(days=1), tz="UTC") else "[12]"
+    assert re.search(rf"\b{n_waiting} jobs that have not ended, 1 that never ran", shown(notebook))
 
 
 def test_a_week_that_is_over_is_not_asked_again(slurm, tmp_path, monkeypatch):
