@@ -75,17 +75,32 @@ def affected_pins(pins, advisories):
 
 
 def collect(folder, pins):
-    """Records of a folder that stand and are about packages that are pinned, whatever their version, by their ids."""
-    records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(folder).glob("*.json"))]
+    """Records of a folder that stand and are about packages that are pinned, whatever their version, by their ids; ValueError where it holds none."""
+    if not (records := [json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(folder).glob("*.json"))]):
+        raise ValueError(f"{folder} holds no records (*.json): {BUNDLED.name} stays as it is")
     ours = [one for one in records if not one.get("withdrawn") and {name for name, _ in packages_of(one)} & set(pins)]
     return [{key: one[key] for key in KEPT if key in one} for one in ours]
 
 
+def day_of(text):
+    """A date from its text; ValueError that says what it is for."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"DATE must say when the records were fetched, such as 2026-01-31, not {text!r}") from None
+
+
 def main(folder="", day=""):
-    """Print each pin that an advisory is about, after making the bundled list anew where a folder is given: 1 for any, else 0."""
+    """Print each pin that an advisory is about, after making the bundled list anew where a folder is given: 1 for any, 2 for a folder or a
+    day that is none, else 0.
+    """
     pins = read_pins(REPOSITORY / "constraints.txt")
     if folder:
-        found = {"source": "OSV, its export for PyPI", "date": str(date.fromisoformat(day)), "advisories": collect(folder, pins)}
+        try:
+            found = {"source": "OSV, its export for PyPI", "date": str(day_of(day)), "advisories": collect(folder, pins)}
+        except ValueError as error:
+            print(f"advisories.py: {error}", file=sys.stderr)
+            return 2
         BUNDLED.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     bundled = json.loads(BUNDLED.read_text(encoding="utf-8"))
     bad = affected_pins(pins, bundled["advisories"])

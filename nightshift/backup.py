@@ -18,12 +18,12 @@ from pathlib import Path
 from helpers import project_path
 from nightshift.log import log
 from nightshift.night import WELL, night_of, refuse
-from nightshift.products import git_revision, read_json
+from nightshift.products import TOLD, git_revision, read_json
 from nightshift.reporting.products import is_day
 from nightshift.wording import plural
 
 KEPT = ("feedback/**/*", "data/incidents/*")  # below the products
-OF_NIGHT = ("run.json", "mail.json", "webhooks.json", "alertmanager.json")
+OF_NIGHT = ("run.json", *TOLD)
 CONTENTS, CONFIG, KEY = "nightshift-backup.json", "site.yaml", "keys.env"  # beside products/
 VERSION = 1  # of the archive
 # what reading a damaged archive raises, or one of something else

@@ -51,7 +51,6 @@ SHARED = [
     "false_discovery_rate",
 ]  # given to every notebook that declares them
 SHARE = Range(0.0, 1.0, False, False)
-TOLD_BY = ("mail", "webhooks", "alertmanager")  # sections about who is told of a night, and how
 RANGES = {"alarm_rate": SHARE, "false_discovery_rate": SHARE}  # wherever a notebook declares none
 
 
@@ -87,6 +86,16 @@ def read_yaml(path):
     if not isinstance(content or {}, dict):
         raise ConfigError([f"{path} is no mapping of settings such as `day: 2026-01-31`"])
     return content or {}
+
+
+def products_in(config):
+    """What a configuration that was read but not checked names as folder of products, "" for the repository;
+    ValueError where that is no text.
+    """
+    products = config.get("products") or ""
+    if not isinstance(products, str):
+        raise ValueError(f"products is {products!r}: it must be a path")
+    return products
 
 
 # ------------------------------------------------------------------------------------------- values and types

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from nightshift import catalog, forkserver, workers
 from nightshift.log import log, print_line, speaks_json
-from nightshift.products import correct_times, expanded
+from nightshift.products import TOLD_BY, correct_times, expanded, read_json
 from nightshift.wording import plural
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -362,8 +362,6 @@ def say_steps(report, begun):
     """Say how each step of the night in `report` ended that began at `begun` or later, where lines are
     JSON.
     """
-    from nightshift.products import read_json
-
     paths = [*report.glob("*/*.json"), *report.glob("*_run.json")] if speaks_json() else []
     for record in map(read_json, sorted(paths)):
         if record.get("outcome") and (record.get("started") or "") >= begun:
@@ -458,7 +456,7 @@ def night_of(path, day=""):
     the others. ValueError says in one line what is wrong.
     """
     from helpers import project_path
-    from nightshift.config import read_yaml, unknown_studies
+    from nightshift.config import products_in, read_yaml, unknown_studies
     from nightshift.reporting.products import is_day, refuse_future
 
     config = read_yaml(path)
@@ -473,9 +471,7 @@ def night_of(path, day=""):
             raise ValueError("studies is no mapping of studies to their steps")
         if lines := unknown_studies(config.get("studies") or {}):
             raise ValueError("; ".join(lines))
-        if not isinstance(products := config.get("products") or "", str):
-            raise ValueError(f"products is {products!r}: it must be a path")
-        return config, day, project_path(products)
+        return config, day, project_path(products_in(config))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
@@ -560,8 +556,6 @@ def announce(root, day, config, *, tell=True):
     """Print what the published night `day` says and where its front page is, and send its mail if it is to
     `tell`; returns lines about what could not be sent, which changes nothing about the site.
     """
-    from nightshift.config import TOLD_BY
-    from nightshift.products import read_json
     from nightshift.reporting.summary_lines import lines_of
 
     report, unsent = REPOSITORY / root / "reports" / day, []
@@ -580,7 +574,6 @@ def announce(root, day, config, *, tell=True):
 
 def mail(path, day="", dry_run=False):
     """Send mail and messages of a published night, or write them as drafts; returns the exit code."""
-    from nightshift.config import TOLD_BY
     from nightshift.notify.policy import tell_night
     from nightshift.notify.settings import check_channels
 

@@ -12,6 +12,9 @@ from pathlib import Path
 from nightshift.catalog import STEPS, finding_tables
 
 MEBIBYTE = 2**20
+# sections of the configuration about who is told of a night, and the files of a night that say who was
+TOLD_BY = ("mail", "webhooks", "alertmanager")
+TOLD = tuple(f"{name}.json" for name in TOLD_BY)
 SMALL = 100_000  # bytes of a file up to which its content is read to tell whether it is the same
 
 

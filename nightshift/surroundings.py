@@ -7,7 +7,7 @@ import os
 from datetime import UTC, datetime, timedelta
 
 from helpers import project_path
-from nightshift.products import read_json
+from nightshift.products import TOLD_BY, read_json
 from nightshift.reporting.products import is_day
 
 # bytes beyond what the tables of the last night take: tables are written beside those they replace
@@ -86,8 +86,6 @@ def check_told(config, dates):
     """Yield (section, lines, problems) for each channel by which people are told of nights; the time that a
     server says is added to `dates`.
     """
-    from nightshift.config import TOLD_BY
-
     if not any(map(config.get, TOLD_BY)):  # importing the channels takes a fifth of the time of a check
         return
     from nightshift.notify import policy

@@ -91,17 +91,16 @@ def classifier_sentence(best, against, *, before, stays, since):
             "too few jobs are labelled for a new classifier; the detector is not in use.",
             {"f1": before.figure, "then": before.description["trained_day"], "first": since},
         )
-    what = "diagnoses the night"
+    what = f"Diagnosis by {best.name}"
     if stays:
-        what = f"gives way to the stored classifier, whose macro-F1 was {before.figure:.2f}"
+        what = f"Diagnosis by the stored classifier, macro-F1 {before.figure:.2f}, not by {best.name}"
     other = f"{against[0]}: {against[1]:.2f}"
     if best.name == against[0]:
         other = "no model is certain to be better"
     return (
-        "- **{name} {what}**: macro-F1 {f1:.2f} on unseen jobs ({other}), false alarms {far:.2%}, misses "
+        "- **{what}**: macro-F1 {f1:.2f} on unseen jobs ({other}), false alarms {far:.2%}, misses "
         "{miss:.1%}.",
         {
-            "name": best.name,
             "what": what,
             "f1": best.macro_f1,
             "other": other,

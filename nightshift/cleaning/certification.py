@@ -112,14 +112,14 @@ def split_runs(runs, *, test_share, validation_share, folds):
     many are whole fills dealt, or runs, where the source does not tell as many fills.
     """
     runs = runs.sort_values("run" if runs.time.isna().any() else ["time", "run"], ignore_index=True)
-    learnt = len(runs) - max(min(max(round(test_share * len(runs)), 1), len(runs) - 1), 0)
-    watched = max(min(max(round(validation_share * learnt), 1), learnt - 1), 0)
-    part = np.repeat(["train", "test"], [learnt, len(runs) - learnt]).astype(object)
-    part[((np.arange(watched) + 0.5) * learnt / max(watched, 1)).astype(int)] = "validation"
-    fill = pd.factorize(runs.fill[:learnt])[0] if runs.fill[:learnt].notna().all() else np.zeros(learnt)
-    group = fill if len(set(fill)) >= folds else np.arange(learnt)
+    learned = len(runs) - max(min(max(round(test_share * len(runs)), 1), len(runs) - 1), 0)
+    watched = max(min(max(round(validation_share * learned), 1), learned - 1), 0)
+    part = np.repeat(["train", "test"], [learned, len(runs) - learned]).astype(object)
+    part[((np.arange(watched) + 0.5) * learned / max(watched, 1)).astype(int)] = "validation"
+    fill = pd.factorize(runs.fill[:learned])[0] if runs.fill[:learned].notna().all() else np.zeros(learned)
+    group = fill if len(set(fill)) >= folds else np.arange(learned)
     return runs.assign(
-        part=part, fold=np.append(group % folds, np.full(len(runs) - learnt, -1)).astype("int64")
+        part=part, fold=np.append(group % folds, np.full(len(runs) - learned, -1)).astype("int64")
     )
 
 
@@ -156,7 +156,7 @@ def reject_histograms(histograms, place, *, good_train, n_pairs):
     [pair] with n_pairs rows). The first reason that holds is given.
 
     histograms : DataFrame pair, bad (index in IMPOSSIBLE), bins, x_min, x_max, fingerprint, entries, version.
-    place : int (n,), its row of the clean table, -1 for none. good_train : bool (rows,), what may be learnt
+    place : int (n,), its row of the clean table, -1 for none. good_train : bool (rows,), what may be learned
     from.
     """
     why, length = histograms.bad.to_numpy().copy(), (histograms.x_max - histograms.x_min).to_numpy()
@@ -240,13 +240,13 @@ def mark_measured(there, names, *, good_train, least_known):
     return there[:, usual].all(axis=1) & usual.any(), low, list(names[usual])
 
 
-def feature_ranges(features, names, learnt):
-    """Find the range of each of the features `names` in the rows `learnt` (int): {feature: {min, max}}; {}
+def feature_ranges(features, names, learned):
+    """Find the range of each of the features `names` in the rows `learned` (int): {feature: {min, max}}; {}
     without rows.
     """
-    if not len(learnt):
+    if not len(learned):
         return {}
-    values = {name: features[name][learnt] for name in names}
+    values = {name: features[name][learned] for name in names}
     return {name: {"min": float(x.min()), "max": float(x.max())} for name, x in values.items()}
 
 

@@ -1,7 +1,7 @@
 """Injected troubles of the accounting: which of them each method would have found, night by night.
 
 Nights        the series with the settings under which their nights are judged
-fit_detector  a forest, that of 2021, and the ordinary weeks that judge the others    ordinary_alarms
+fit_detector  a forest, that of 2021, and the ordinary weeks to compare others with   ordinary_alarms
 inject        troubles in copies of real series          draw_trials, busy_weeks
 backtest      when each method finds them                judge_by, delays
 mean_recall   the figure of merit, and skill by it       skill_between, recall_skill

@@ -107,7 +107,7 @@ def shortest_range(maxima, n_calibration, *, alarm_rate, finding_rate, longest=2
     where `longest` are too few.
 
     maxima : (n,), the strength of the strongest range of each good run, see `range_strength`. n_calibration :
-    good lumisections that judge the others.
+    good lumisections with which others are compared.
     """
     lengths = np.arange(1, longest + 1)
     strengths = lengths * range_strength([1 / (n_calibration + 1)], alarm_rate)

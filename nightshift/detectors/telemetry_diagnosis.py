@@ -164,7 +164,7 @@ def tune(examples, rows, *, candidates, seed):
     """Fit the candidate and temperature with the least log loss on a third of the jobs, on all `rows`; with
     its number (`setting`) and that `loss`.
 
-    The temperature is set on jobs that the model has not learnt from, so that of the windows named with 90%
+    The temperature is set on jobs that the model has not learned from, so that of the windows named with 90%
     nine in ten are right (Guo et al. 2017).
     """
     y, classes = examples.y[rows], examples.classes

@@ -183,7 +183,7 @@ def store_detector(folder, description, *, health, units, calibration, classifie
     removed first and written last, so that a run that is killed in between never leaves halves of two models.
 
     description : content of detector.json, with `inputs`. units : of `median_units`. calibration : healthy
-    windows that judge the others. classifier : a scikit-learn model, None where there are no labels.
+    windows with which others are compared. classifier : a scikit-learn model, None where there are no labels.
     """
     (folder / "detector.json").unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)

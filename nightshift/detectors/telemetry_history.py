@@ -7,9 +7,9 @@ def little_history(n_calibration, alarm_rate, alone, nodes):
     """Say why nothing can be found tonight, in one sentence, and what would be enough; "" where something
     can.
 
-    n_calibration : healthy windows that judge the others. alone : incidents that must be as strange at once
-    before one is kept. nodes : number of judged nodes; where more than half of them would have to misbehave
-    at once, the trouble of one is never found.
+    n_calibration : healthy windows with which others are compared. alone : incidents that must be as strange
+    at once before one is kept. nodes : number of judged nodes; where more than half of them would have to
+    misbehave at once, the trouble of one is never found.
     """
     needed = calibration_needed(alarm_rate)
     if n_calibration < needed:

@@ -1,5 +1,5 @@
 """How long a transfer should take: the split in time, trivial predictors, what a stored one predicts, and
-which calibration transfers are quiet enough to judge the others.
+which calibration transfers are quiet enough to compare others with.
 """
 
 from itertools import pairwise

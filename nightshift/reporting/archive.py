@@ -15,6 +15,7 @@ from pathlib import Path
 from helpers import atomic, write_json
 from nightshift import former_names
 from nightshift.assurance import assure, class_of, simulated_in_words
+from nightshift.products import TOLD
 from nightshift.reporting.digests import plain, pressing
 from nightshift.reporting.incident_view import view_of
 from nightshift.reporting.memos import remembered
@@ -25,7 +26,7 @@ from nightshift.wording import one_line, skill_in_words
 MAX_HISTORY = 30  # nights in the small pictures
 MAX_ENTRIES = 30  # nights in the feed
 # what stays of a night that is removed: its history, the page that links to it find, and who was told of what
-STAYS = {"run.json", "index.html", "mail.json", "webhooks.json", "alertmanager.json"}
+STAYS = {"run.json", "index.html", *TOLD}
 # keys of an incident of digest.json without which it cannot be shown
 NEEDED = {
     *("id", "rank", "title", "severity", "state", "age_nights", "ended", "start", "end", "first_seen"),

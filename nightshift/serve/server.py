@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from tornado import httputil
 from tornado.web import Application, HTTPError, RequestHandler, StaticFileHandler, stream_request_body
 
-from nightshift.config import TOLD_BY
+from nightshift.products import TOLD, TOLD_BY
 from nightshift.remediation.feedback import UnknownIncident
 from nightshift.reporting.pages import bare_page
 from nightshift.serve.forms import HEAD, NOTHING, policy_of, with_forms
@@ -28,7 +28,7 @@ from nightshift.serve.replies import replies, say_outcome, say_silence
 from nightshift.wording import one_line
 
 # of a night: who was told of what, also in a record that was damaged and put aside
-UNSEEN = {"mail", *(f"{name}{ending}" for name in TOLD_BY for ending in (".json", ".damaged.json"))}
+UNSEEN = {"mail", *TOLD, *(f"{name}.damaged.json" for name in TOLD_BY)}
 MAX_BODY = 16_384  # bytes; the longest form has a reason of 200 characters
 TYPES = {".ipynb": "application/json", ".log": "text/plain", ".parquet": "application/vnd.apache.parquet"}
 LINES = {404: "There is no such page.", 405: "This address takes no such request.", 500: "The server failed."}

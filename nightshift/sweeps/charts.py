@@ -82,8 +82,8 @@ def legend_of(ordered, place):
 
 
 def strongest(curves, runs, names):
-    """Which of the parameters `names` goes most with the lowest losses: the one whose groups of runs differ
-    most in their means of log losses; "" without any.
+    """The one of the parameters `names` that explains most of the lowest losses of runs: its groups of runs
+    differ most in their mean log losses; "" without any.
     """
     last = pd.DataFrame({n: {run: line.min() for run, line in lines.items()} for n, lines in curves.items()})
     last = np.log(last.clip(lower=1e-12))

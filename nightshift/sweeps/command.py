@@ -9,7 +9,7 @@ from helpers import project_path
 from nightshift import night
 from nightshift.catalog import steps_of
 from nightshift.chain import Night
-from nightshift.config import load, nearest_of, notebook_of, read_yaml
+from nightshift.config import load, nearest_of, notebook_of, products_in, read_yaml
 from nightshift.log import print_line
 from nightshift.products import expanded
 from nightshift.sweeps.execute import Runner
@@ -201,8 +201,8 @@ def compare(names, chosen):
 
 
 def products_of_config(path):
-    """Return the products folder that a configuration names, which is read but not checked."""
-    return project_path(read_yaml(path).get("products") or "")
+    """Return the products folder that a configuration names, of which nothing else is checked."""
+    return project_path(products_in(read_yaml(path)))
 
 
 def print_comparison(compared, folder):

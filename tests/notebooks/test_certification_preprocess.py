@@ -263,16 +263,16 @@ def test_scaling_is_the_range_of_good_measured_training_lumisections(tmp_path):
     rows = source()
     listed = relabelled(described(rows), golden={(1, 2): False}, dcs={(3, 1): False})
     clean, _, _ = preprocessed(tmp_path, rows, listed)
-    learnt = clean[(clean.part == "train") & (clean.label == "good") & clean.measured]
-    assert 0 < len(learnt) < (clean.part == "train").sum()
+    learned = clean[(clean.part == "train") & (clean.label == "good") & clean.measured]
+    assert 0 < len(learned) < (clean.part == "train").sum()
     scaling = encoder(tmp_path, "scaling")
     assert list(scaling["ZeroBias"]) == features_of(clean)
     for name, ends in scaling["ZeroBias"].items():
-        assert ends == {"min": learnt[name].min(), "max": learnt[name].max()}
+        assert ends == {"min": learned[name].min(), "max": learned[name].max()}
 
 
 def spoilt(rows, listed, clean, random):
-    """The same source with other histograms wherever nothing may be learnt: in test runs and in bad lumisections."""
+    """The same source with other histograms wherever nothing may be learned: in test runs and in bad lumisections."""
     free = clean[(clean.part == "test") | (clean.label != "good")]
     free = set(zip(free.run, free.lumisection, strict=True))
     ruined = [{"contents": [9.0, 0, 0, 900]}, {"contents": [9.0, 900], "x_max": 2.0}, {"contents": [np.nan] * 4}, {"entries": 0.0}, {"x_max": 8.0}]
@@ -423,7 +423,7 @@ def test_what_came_after_the_window_is_not_known_to_a_night_that_runs_again(tmp_
     pd.testing.assert_frame_equal(clean, preprocessed(tmp_path, before)[0])
 
 
-def test_one_run_is_learnt_from_and_nothing_is_left_to_judge(tmp_path):
+def test_one_run_is_learned_from_and_nothing_is_left_to_judge(tmp_path):
     clean, _, _ = preprocessed(tmp_path, source(runs=[7]))
     assert set(clean.run) == {7}
     assert set(clean.part) == {"train"}

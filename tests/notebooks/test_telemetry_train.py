@@ -232,7 +232,7 @@ def test_a_better_stored_classifier_stays_with_all_that_belongs_to_it_and_with_i
     for name, model in before.items():  # so that the next training is compared with them too
         assert in_use[f"stored {name}"] == model | {"name": f"stored {name}"}
     assert noise.metrics["day"] == DAY  # trained, so that tomorrow need not
-    assert "gives way to the stored classifier, whose macro-F1 was" in noise.page
+    assert "Diagnosis by the stored classifier, macro-F1 " in noise.page
 
 
 def test_a_stored_classifier_stays_when_the_labelled_days_have_left_the_window(trained, tmp_path):

@@ -58,6 +58,22 @@ def test_a_list_is_made_of_what_is_about_our_packages(tmp_path):
     assert [list(one) for one in found] == [["id", "summary", "affected"]] * 2, "a version that is pinned next may be affected"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["nowhere", "2026-01-31"], "nowhere holds no records (*.json): advisories.json stays as it is"),
+        (["nowhere"], "DATE must say when the records were fetched, such as 2026-01-31, not ''"),
+        (["nowhere", "31.1."], "DATE must say when the records were fetched, such as 2026-01-31, not '31.1.'"),
+    ],
+)
+def test_no_records_and_no_day_are_one_line_and_the_list_stays(arguments, line, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    before = (REPOSITORY / "deploy/advisories.json").read_bytes()
+    assert ADVISORIES["main"](*arguments) == 2
+    assert capsys.readouterr().err == f"advisories.py: {line}\n"
+    assert (REPOSITORY / "deploy/advisories.json").read_bytes() == before
+
+
 def test_no_version_that_is_pinned_is_known_to_do_harm():
     pins, bundled = ADVISORIES["read_pins"](REPOSITORY / "constraints.txt"), json.loads((REPOSITORY / "deploy/advisories.json").read_text())
     assert len(pins) == sum("==" in line for line in (REPOSITORY / "constraints.txt").read_text().splitlines())

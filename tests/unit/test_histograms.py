@@ -165,14 +165,14 @@ def test_runs_are_split_in_time_with_the_newest_in_the_test(n, random, timed, pe
     assert order.is_monotonic_increasing
     assert (parts.part == "test").sum() == max(round(n / 4), 1)
     assert (parts.part.iloc[-max(round(n / 4), 1) :] == "test").all()
-    learnt = parts[parts.part != "test"]
+    learned = parts[parts.part != "test"]
     assert (parts.fold[parts.part == "test"] == -1).all()
-    dealt = learnt.drop_duplicates("fill") if per_fill and learnt.fill.nunique() >= 5 else learnt
+    dealt = learned.drop_duplicates("fill") if per_fill and learned.fill.nunique() >= 5 else learned
     assert dealt.fold.value_counts().reindex(range(5), fill_value=0).pipe(lambda size: size.max() - size.min()) <= 1
-    if dealt is not learnt:
-        assert (learnt.groupby("fill").fold.nunique() == 1).all()  # runs of one fill share beams
-    watched = np.flatnonzero(learnt.part == "validation")
-    assert len(watched) == (max(round(0.15 * len(learnt)), 1) if len(learnt) > 1 else 0)
+    if dealt is not learned:
+        assert (learned.groupby("fill").fold.nunique() == 1).all()  # runs of one fill share beams
+    watched = np.flatnonzero(learned.part == "validation")
+    assert len(watched) == (max(round(0.15 * len(learned)), 1) if len(learned) > 1 else 0)
     if len(watched) > 1:
         assert np.ptp(np.diff(watched)) <= 1  # spread evenly
 

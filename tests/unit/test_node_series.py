@@ -19,7 +19,7 @@ from nightshift.sources.telemetry.job_archive import JobArchive
 from nightshift.sources.telemetry.line_protocol import LineProtocol
 from nightshift.sources.telemetry.opening import EVER
 from nightshift.sources.telemetry.parts import extraction_into
-from nightshift.sources.telemetry.prometheus_answer import check_answer
+from nightshift.sources.telemetry.prometheus_answer import PrometheusAnswer, check_answer
 from nightshift.sources.telemetry.series import extract_series, job_in, metric_in
 from nightshift.sources.telemetry.series_rows import ends_of
 from nightshift.sources.telemetry.sysstat import seconds_of
@@ -309,6 +309,34 @@ def test_an_answer_that_is_an_error_says_so_in_a_line():
     check_answer({"status": "success"})
 
 
+@pytest.mark.parametrize("data", ["", ', "data": {}', ', "data": [5]', ', "data": {"result": 5}', ', "data": {"resultType": "matrix", "result": {}}'])
+def test_a_success_that_holds_no_series_is_no_answer(extraction, tmp_path, data):
+    (tmp_path / "a.json").write_text(f'{{"status": "success"{data}}}')
+    with pytest.raises(ValueError, match=r"^it is no answer of a Prometheus: needed is one of /api/v1/query_range$"):
+        list(PrometheusAnswer("instance", "").series(tmp_path / "a.json", extraction))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[5]", "it is no answer of a Prometheus"),
+        ('{"status": "success", "data": {"resultType": "scalar", "result": [1, "1"]}}', "its result is a scalar"),
+    ],
+)
+def test_a_result_of_another_type_is_one_line(extraction, tmp_path, text, message):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(ValueError, match=f"^{message}: needed is one of /api/v1/query_range$"):
+        list(PrometheusAnswer("instance", "").series(tmp_path / "a.json", extraction))
+
+
+def test_native_histograms_that_promtool_printed_are_named(extraction, tmp_path):
+    (tmp_path / "a.json").write_text(f'[{LOAD}, {{"metric": {{"__name__": "a_seconds"}}, "histograms": [[1769853600, {{}}]]}}]')
+    extract(extraction, tmp_path / "a.json")
+    assert (len(rows_of(extraction)), extraction.bad_lines) == (1, [])
+    [warning] = extraction.warned
+    assert warning.startswith("a_seconds gives native histograms")
+
+
 def test_times_are_read_in_every_unit():
     for unit in (1, 1e3, 1e6, 1e9):
         assert (microseconds(np.array([T0 * unit])) / 1e6).tolist() == [T0]
@@ -354,10 +382,21 @@ VICTORIA = '{"metric":{"__name__":"load","node":"n1"},"values":[1],"timestamps":
 COLLECTD = {"dsnames": ["value"], "dstypes": ["gauge"], "values": [3], "time": T0, "host": "n1", "plugin": "load", "type": "load"}
 TELEGRAF = '{"fields":{"user":1},"name":"cpu","tags":{"host":"n1"},"timestamp":1769853600}\n{"tags":"LONG"}'
 GANGLIA = '<GANGLIA_XML VERSION="3"><HOST NAME="n1" REPORTED="1769853600"><METRIC NAME="a" VAL="1" TYPE="float"/>'
+LOAD = '{"metric": {"__name__": "load", "instance": "n1"}, "values": [[1769853600, "1"]]}'
+ANSWER = '{"status":"success","data":{"resultType":"matrix","result":[SERIES]}}'
+NO_SERIES = [
+    f'"{LONG}"',
+    f'{{"values": [[1769853600, "1"]], "x": "{LONG}"}}',
+    f'{{"metric": "{LONG}", "value": [1769853600, "1"]}}',
+    *(f'{{"metric": {{"x": "{LONG}"}}, "values": {values}}}' for values in ("5", "[5]", "[[1]]", '[[1, "x"]]', '[[1, "1", 2]]', '[[1, ["1"]]]')),
+]
 ODD = {  # path, text, number of the odd line, reason
     "an exporter": ("instance=n1/p.txt", PAGE + LONG, 6, "no metric"),
     "VictoriaMetrics": ("a.jsonl", VICTORIA.replace("LONG", LONG), 2, "no series"),
     "VictoriaMetrics, one value": ("a.jsonl", VICTORIA.replace("LONG", LONG).replace('"timestamps":[]', '"values":5,"timestamps":5'), 2, "no series"),
+    "VictoriaMetrics, a word": ("a.jsonl", VICTORIA.replace("LONG", LONG).replace(":[]", ':[1769853600000],"values":["x"]'), 2, "no series"),
+    **{f"promtool, {one}"[:40]: ("a.json", f"[{LOAD}, {one}]", 2, "no series") for one in NO_SERIES},
+    **{f"Prometheus, {one}"[:40]: ("a.json", ANSWER.replace("SERIES", f"{LOAD}, {one}"), 2, "no series") for one in NO_SERIES},
     "collectd": ("a.json", json.dumps([COLLECTD, {"dsnames": LONG}]), 2, "no values of collectd"),
     "a file of collectd": ("n1/load/load-2026-01-31", f"epoch,value\n{T0},1\n{LONG},2\n", 2, "no time"),
     "Telegraf": ("a.jsonl", TELEGRAF.replace("LONG", LONG), 2, "no metric"),

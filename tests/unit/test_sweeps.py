@@ -118,6 +118,12 @@ def test_a_wrong_command_ends_with_2_and_one_line(study, step, options, line, ca
     assert (code, capsys.readouterr().err) == (2, f"nightshift: {line}\n")
 
 
+def test_products_that_are_no_folder_are_one_line(tmp_path, capsys):
+    (tmp_path / "config.yaml").write_text("products: [a, b]\n")
+    code = command.compare([], command.Choices(tmp_path / "config.yaml"))
+    assert (code, capsys.readouterr().err) == (2, "nightshift: products is ['a', 'b']: it must be a path\n")
+
+
 def test_two_sweeps_of_one_name_do_not_run_at_once(tmp_path, capsys):
     config = (REPOSITORY / "config.yaml").read_text().replace('products: ""', f"products: {tmp_path}")
     (tmp_path / "config.yaml").write_text(config)

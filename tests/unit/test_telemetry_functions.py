@@ -292,9 +292,9 @@ def test_the_conclusion_of_a_training_says_what_serves_and_what_stands_against_i
     before = Before([], {"trained_day": "2026-01-24"}, {}, fits=True, figure=0.9)
     best = pd.Series({"macro_f1": 0.8, "false_alarms": 0.01, "misses": 0.1}, name="forest")
     sentence, values = classifier_sentence(best, ("tree", 0.5), before=before, stays=False, since="")
-    assert "**forest diagnoses the night**: macro-F1 0.80 on unseen jobs (tree: 0.50), false alarms 1.00%" in sentence.format(**values)
+    assert "**Diagnosis by forest**: macro-F1 0.80 on unseen jobs (tree: 0.50), false alarms 1.00%" in sentence.format(**values)
     sentence, values = classifier_sentence(best, ("forest", 0.8), before=before, stays=True, since="")
-    assert "gives way to the stored classifier, whose macro-F1 was 0.90**" in sentence.format(**values)
+    assert "**Diagnosis by the stored classifier, macro-F1 0.90, not by forest**: macro-F1 0.80" in sentence.format(**values)
     assert values["other"] == "no model is certain to be better"
     sentence, values = classifier_sentence(None, None, before=before, stays=True, since="2026-01-01")
     assert "macro-F1 0.90, trained up to 2026-01-24. Since 2026-01-01 too few" in sentence.format(**values)

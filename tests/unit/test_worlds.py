@@ -56,7 +56,7 @@ def test_the_first_site_is_twice_as_frequent_as_the_second_and_kinds_differ_from
     assert 0.3 < (shares > 0.5).mean() < 0.7
 
 
-def learnt():
+def learned():
     """A record of two worlds: in the first pair 1 has worked twice of three times at site 4, and pair 0 never of two times."""
     record = Record(2, CHOICES)
     for pair, worked in ((1, 1), (1, 1), (1, 0), (0, 0), (0, 0)):
@@ -65,16 +65,16 @@ def learnt():
 
 
 def test_what_was_tried_counts_at_its_site_and_less_for_its_kind_proposal_and_all():
-    sums = learnt().at(np.array([[0, 1, 2], [0, 1, 2]]), np.array([4, 4]))
+    sums = learned().at(np.array([[0, 1, 2], [0, 1, 2]]), np.array([4, 4]))
     assert sums[3][0].tolist() == [[0, 2, 0], [0, 0, 0]]
     assert sums[3][1].tolist() == [[2, 3, 0], [0, 0, 5]]
-    assert learnt().at(np.array([[1], [1]]), np.array([5, 5]))[3].sum() == 0, "another site"
+    assert learned().at(np.array([[1], [1]]), np.array([5, 5]))[3].sum() == 0, "another site"
     trials = [level[1, 0].sum() for level in sums]
     assert 0 < trials[0] < trials[1] < trials[2] < trials[3] == 5
 
 
 def test_each_order_puts_first_what_it_should():
-    record, pair, site = learnt(), np.array([[0, 1, 2], [0, 1, 2]]), np.array([4, 4])
+    record, pair, site = learned(), np.array([[0, 1, 2], [0, 1, 2]]), np.array([4, 4])
     sage, rng = np.array([[0.1, 0.2, 0.9], [0.9, 0.2, 0.1]]), np.random.default_rng(1)
     values = {order: value_of(order, record, pair, site, np.array([True, True]), sage, rng) for order in ORDERS}
     assert values["as written"].tolist() == [[0, -1, -2]] * 2

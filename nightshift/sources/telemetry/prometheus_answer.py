@@ -3,12 +3,12 @@
 import re
 from dataclasses import dataclass
 
-import numpy as np
-
 from nightshift.sources.excerpts import whole_file
 from nightshift.sources.files import iter_documents, iter_elements
 from nightshift.sources.prometheus import has_histograms, histograms_left_out, name_of, values_of
-from nightshift.sources.telemetry.series_file import SeriesFile
+from nightshift.sources.telemetry.series_file import SeriesFile, arrays_of
+
+NEEDED = "needed is one of /api/v1/query_range"
 
 
 @dataclass
@@ -23,22 +23,19 @@ class PrometheusAnswer(SeriesFile):
         return head.line.startswith("{") and '"resultType"' in " ".join(head.lines)[:2000]
 
     def series(self, path, extraction):
-        """Yield the series of every answer; ValueError of one line for an error, or for a result of another
-        type.
+        """Yield the series of every answer; what is none becomes a bad line. ValueError of one line for an
+        error, for a result of another type, and for what is no answer.
         """
-        histograms = set()
+        return numbers_of(self.results(path, extraction), path, extraction)
+
+    def results(self, path, extraction):
+        """Yield what the results of all answers hold; errors are those of `series`."""
         for answer, one in iter_elements(path, "result"):
             if one is None:
                 check_answer(answer)
                 extraction.warned.update(answer.get("warnings") or [])
-            check_result(answer)
-            for series in answer["data"]["result"] if one is None else [one]:
-                if has_histograms(series):
-                    histograms.add(name_of(series))
-                if values := values_of(series):
-                    at, numbers = zip(*values, strict=True)
-                    yield series["metric"], np.array(at, float), np.array(numbers, float)
-        extraction.warned.update(histograms_left_out(histograms))
+            found = result_of(answer)
+            yield from found if one is None else [one]
 
 
 @dataclass
@@ -53,21 +50,53 @@ class PromtoolAnswer(SeriesFile):
         return bool(re.match(r'\[\s*\{\s*"metric"\s*:\s*\{', head.text[:200]))
 
     def series(self, path, extraction):
-        """Yield the series of every array."""
-        for series in iter_documents(path, "["):
-            if values := values_of(series):
-                at, numbers = zip(*values, strict=True)
-                yield series["metric"], np.array(at, float), np.array(numbers, float)
+        """Yield the series of every array; what is none becomes a bad line."""
+        return numbers_of(iter_documents(path, "["), path, extraction)
+
+
+def numbers_of(found, path, extraction):
+    """Yield (labels, times in s since 1970, values), float (n,) each, of the series `found` in a file; what is
+    none becomes a bad line, and native histograms a warning.
+    """
+    histograms = set()
+    for n, one in enumerate(found, 1):
+        if (numbers := arrays_in(one)) is None:
+            extraction.bad_lines.append((path, n, "no series", str(one)[:500]))
+            continue
+        if has_histograms(one):
+            histograms.add(name_of(one))
+        if len(numbers[1]):
+            yield numbers
+    extraction.warned.update(histograms_left_out(histograms))
+
+
+def arrays_in(series):
+    """One series of an answer as `arrays_of` gives it, without a value where it has only histograms; None
+    where it is no series.
+    """
+    try:
+        pairs = values_of(series)
+        at, numbers = zip(*pairs, strict=True) if pairs else ((), ())
+    except (AttributeError, TypeError, ValueError):
+        return None
+    return arrays_of(series.get("metric"), at, numbers)
 
 
 def check_answer(answer):
-    """ValueError of one line for an answer that is an error."""
-    if answer.get("status") != "success":
-        raise ValueError(f"it is no answer but an error: {str(answer.get('error'))[:150]}")
+    """ValueError of one line for an answer that is an error, and for what is no answer."""
+    match answer:
+        case {"status": "success"}:
+            return
+        case {"error": error}:
+            raise ValueError(f"it is no answer but an error: {str(error)[:150]}")
+    raise ValueError(f"it is no answer of a Prometheus: {NEEDED}")
 
 
-def check_result(answer):
-    """ValueError of one line for an answer whose result is no series, over a range or at one moment."""
-    kind = answer["data"].get("resultType", "matrix")
-    if kind not in ("matrix", "vector"):
-        raise ValueError(f"its result is a {kind}: needed is one of /api/v1/query_range")
+def result_of(answer):
+    """The series in an answer, over a range or at one moment; ValueError of one line where it holds none."""
+    match answer:
+        case {"data": {"resultType": kind}} if kind not in ("matrix", "vector"):
+            raise ValueError(f"its result is a {kind}: {NEEDED}")
+        case {"data": {"result": list(found)}}:
+            return found
+    raise ValueError(f"it is no answer of a Prometheus: {NEEDED}")

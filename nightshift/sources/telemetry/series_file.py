@@ -56,6 +56,18 @@ def as_arrays(piece):
     return labels, np.array(at, float), np.array(values, float)
 
 
+def arrays_of(labels, at, values):
+    """A series with its times and values as arrays, float (n,), NaN where there is none; None where it is no
+    series.
+    """
+    try:
+        at, values = np.array(at, float), np.array(values, float)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    is_one = isinstance(labels, dict) and at.ndim == 1 and at.shape == values.shape
+    return (labels, at, values) if is_one else None
+
+
 @dataclass
 class SeriesFile(NodeFile):
     """A file of series with labels. node_label, job_label : parameters, the labels that name the node and the

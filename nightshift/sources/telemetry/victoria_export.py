@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from nightshift.sources.telemetry.series_file import SeriesFile, numbered_records
+from nightshift.sources.telemetry.series_file import SeriesFile, arrays_of, numbered_records
 
 
 @dataclass
@@ -20,10 +18,9 @@ class VictoriaExport(SeriesFile):
     def series(self, path, extraction):
         """Yield the series of all lines; one that is none becomes a bad line."""
         for n, record in numbered_records(path, extraction, keep_hits=True):
-            values, at = record.get("values"), record.get("timestamps")
-            are_lists = isinstance(values, list) and isinstance(at, list)
-            if not isinstance(record.get("metric"), dict) or not are_lists or not 0 < len(values) == len(at):
+            one = arrays_of(record.get("metric"), record.get("timestamps"), record.get("values"))
+            if one is None or not len(one[1]):
                 extraction.bad_lines.append((path, n, "no series", str(record)[:500]))
                 continue
-            numbers = [np.nan if value is None else value for value in values]
-            yield record["metric"], np.array(at, float) / 1e3, np.array(numbers, float)
+            labels, at, values = one
+            yield labels, at / 1e3, values
