@@ -18,6 +18,8 @@ SECRET = re.compile(
     rf"|(?<=/)(?:{LONG_NAMES})[=/:][^/?#]+|(?<![\w-])(?:{LOOKS})",
     re.I,
 )
+# what stands before a host, and, more widely, what is not shown of it
+LOGIN, BEFORE_HOST = re.compile(r"^[^/?#]*://[^/?#]*@"), re.compile(r"^([^/]*://)[^/]*@")
 
 
 def secret_in(address):
@@ -29,7 +31,7 @@ def secret_in(address):
     _, mark, rest = unquote(address).partition("://")
     if not mark:
         return ""
-    if "@" in re.split("[/?#]", rest)[0]:
+    if LOGIN.search(address) or LOGIN.search(unquote(address)):  # a password may hold an encoded / or @
         return "a user or a password before its host"
     place, _, query = rest.partition("?")
     found = {"path": SECRET.search(place), "query": SECRET.search(f"?{query}")}
@@ -42,6 +44,6 @@ def masked(address):
     """
     if "://" not in address:
         return address
-    found = secret_in(address)
-    plain = re.sub(r"://(?:[^/@]*@)?([^?#]*).*", r"://\1", unquote(address) if found else address)
+    found, bare = secret_in(address), BEFORE_HOST.sub(r"\1", address)  # before a password is decoded
+    plain = re.split("[?#]", BEFORE_HOST.sub(r"\1", unquote(bare)) if found else bare)[0]
     return SECRET.sub("...", plain) if found else plain

@@ -16,6 +16,10 @@ TOKEN = "ghp_" + "a1B2" * 9
     [
         ("https://me:hidden@host:9200/index", "a user or a password before its host", "https://host:9200/index"),
         ("mysql://me%3Ahidden%40host/desk", "a user or a password before its host", "mysql://host/desk"),
+        ("https://me:hid%2Fden@host/index", "a user or a password before its host", "https://host/index"),
+        ("https://me:hid%3Fden@host/token/hidden", "a user or a password before its host", "https://host/..."),
+        ("https://me:hid@den@host/index", "a user or a password before its host", "https://host/index"),
+        ("https://me:hid?den@host/index", "", "https://host/index"),
         ("https://host/index?password=hidden", "a secret in its query", "https://host/index"),
         ("https://host/index?a=1&X-Amz-Signature=hidden", "a secret in its query", "https://host/index"),
         ("https://host/index?pwd=hidden", "a secret in its query", "https://host/index"),
