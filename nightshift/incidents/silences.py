@@ -2,7 +2,9 @@
 that they hold for.
 """
 
+import contextlib
 import difflib
+import os
 import re
 from datetime import date
 from fnmatch import translate
@@ -179,9 +181,21 @@ def record_silence(path, entry, newest=""):
             temporary.write_text(f"{text}\n- {_in_a_line(kept)}\n", encoding="utf-8")
             if _list_at(temporary, path.name) != [*earlier, kept]:
                 raise ValueError(f"{path.name} is no plain list, an entry a line")
+            _sync(temporary)
         except ValueError as error:
             raise ValueError(f"{error}; nothing was recorded") from None
+    with contextlib.suppress(OSError):  # which not all file systems can do
+        _sync(path.parent)
     return silences[0]
+
+
+def _sync(path):
+    """Write a file, or which files a folder has, to disk: whoever has recorded something is told so."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def lift_silence(path, entry):

@@ -117,7 +117,8 @@ def re2_of(pattern):
 
 def silence_of(entry, now):
     """Write an entry as a silence of the Alertmanager from `now` on, up to and including its day `until`."""
-    end = datetime.combine(date.fromisoformat(entry["until"]) + timedelta(1), datetime.min.time(), UTC)
+    last = min(date.fromisoformat(entry["until"]), date.max - timedelta(1))
+    end = datetime.combine(last + timedelta(1), datetime.min.time(), UTC)
     comment = f"{ACKNOWLEDGED if entry['as'] == 'acknowledged' else ''}{entry['why']}"
     return {
         "matchers": matchers_of(entry),
@@ -196,61 +197,80 @@ def quoted(text):
 def exchange(alertmanager, root, configured, now):
     """Exchange silences once; returns one line for each that was made or lifted on either side.
 
-    root : of the products. configured : entries of the configuration. now : datetime in UTC.
+    root : of the products. configured : entries of the configuration; ValueError with their mistakes. now :
+    datetime in UTC. What has been exchanged before an error is remembered.
     """
     path, today = root / PAIRS_FILE, str(now.date())
+    if wrong := check_silences(configured, "digest.silences")[1]:
+        raise ValueError("; ".join(wrong))
+    configured = [normal(entry) for entry in configured]  # YAML reads a day as a date
     pairs = read_json(path)
-    recorded, _ = read_recorded(root / SILENCES_FILE, today)
-    alerts = alertmanager.alerts()  # whatever is asked for comes before anything is recorded
-    held = {
-        silence["id"]: silence
-        for silence in alertmanager.silences()
-        if silence["status"]["state"] != "expired"
-    }
-    lines = [*lift(alertmanager, root, pairs, held, [*configured, *recorded])]
-    lines += take(root, pairs, held, today)
-    recorded, _ = read_recorded(root / SILENCES_FILE, today)
-    lines += give(
-        alertmanager, pairs, [one for one in [*configured, *recorded] if one["until"] >= today], now
-    )
-    lines += widened(alerts, pairs)
-    if pairs != read_json(path):
-        write_json(pairs, path)
+    # whatever is asked for comes before anything is recorded
+    alerts, silences = alertmanager.alerts(), alertmanager.silences()
+    held = {one["id"]: one for one in silences if one["status"]["state"] != "expired"}
+    expired = {one["id"] for one in silences} - held.keys()
+
+    def entries():
+        recorded, _ = read_recorded(root / SILENCES_FILE, today)
+        return [*configured, *map(normal, recorded)]
+
+    try:
+        lines = [*lift(alertmanager, root, pairs, held, expired, entries())]
+        lines += take(root, pairs, held, entries(), today)
+        lines += give(alertmanager, pairs, [one for one in entries() if one["until"] >= today], now)
+        lines += widened(alerts, pairs)
+    finally:
+        if pairs != read_json(path):
+            write_json(pairs, path)
     return lines
 
 
-def lift(alertmanager, root, pairs, held, entries):
-    """Lift on one side what is gone on the other, and forget the pair."""
-    entries = [normal(entry) for entry in entries]
+def lift(alertmanager, root, pairs, held, expired, entries):
+    """Lift on one side what is gone on the other, and forget the pair. Nothing is lifted here because of an
+    Alertmanager that does not know a silence at all, as after a loss of its storage.
+
+    held, expired : ids of silences there that hold, as keys, and that do no more. entries : what holds here.
+    """
+    on = [pair["entry"] for number, pair in pairs.items() if number in held]  # there, be it by another one
     for number, pair in list(pairs.items()):
-        here, there = pair["entry"] in entries, number in held
+        entry, line = pair["entry"], ""
+        here, there = entry in entries, number in held
         if here and there:
             continue
-        del pairs[number]
         if there:
             alertmanager.expire(number)
             del held[number]  # nor is it taken for one that somebody has made there
-            yield f"lifted in the Alertmanager: {pair['entry']['why']}"
-        elif here and lift_silence(root / SILENCES_FILE, pair["entry"]):
-            yield f"lifted here: {pair['entry']['why']}"
+            line = f"lifted in the Alertmanager: {entry['why']}"
+        elif here and number in expired and entry not in on and lift_silence(root / SILENCES_FILE, entry):
+            line = f"lifted here: {entry['why']}"
+        del pairs[number]
+        if line:
+            yield line
 
 
-def take(root, pairs, held, today):
-    """Record the silences that somebody has made in the Alertmanager, and that are about incidents."""
+def take(root, pairs, held, entries, today):
+    """Record the silences that somebody has made in the Alertmanager, and that are about incidents. One that
+    is among `entries` already, as after an exchange that was killed, only gets its pair.
+    """
     for number, silence in held.items():
         entry = None if number in pairs else entry_of(silence)
         checked, wrong = check_silences([entry] if entry else [])
         if not checked or wrong or entry["until"] < today:
             continue
-        record_silence(root / SILENCES_FILE, entry)
-        pairs[number] = {"entry": normal(entry), "made_by": "Alertmanager"}
-        yield f"silenced here, as in the Alertmanager: {entry['why']}"
+        kept = normal(entry)
+        is_new = kept not in entries
+        if is_new:
+            record_silence(root / SILENCES_FILE, entry)
+            entries.append(kept)
+        pairs[number] = {"entry": kept, "made_by": "Alertmanager"}
+        if is_new:
+            yield f"silenced here, as in the Alertmanager: {entry['why']}"
 
 
 def give(alertmanager, pairs, entries, now):
     """Make in the Alertmanager the silences that it does not have."""
     there = [pair["entry"] for pair in pairs.values()]
-    for entry in map(normal, entries):
+    for entry in entries:
         if entry not in there:
             there.append(entry)
             pairs[alertmanager.silence(silence_of(entry, now))] = {"entry": entry, "made_by": "Nightshift"}

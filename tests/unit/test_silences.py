@@ -1,11 +1,15 @@
 """Which silences of a configuration are wrong, and what each holds for."""
 
-from datetime import date
+import os
+from datetime import UTC, date, datetime
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from nightshift.config import read_yaml
 from nightshift.incidents.silences import (
+    SILENCES_FILE,
     apply_silences,
     check_silences,
     lift_silence,
@@ -15,7 +19,7 @@ from nightshift.incidents.silences import (
     reasons_of,
     record_silence,
 )
-from nightshift.live.alertmanager import matchers_of, pattern_of
+from nightshift.live.alertmanager import PAIRS_FILE, exchange, matchers_of, pattern_of, silence_of
 
 GOOD = {"site": "T2-*", "as": "silenced", "by": "b", "until": "2026-02-28", "why": "w"}
 
@@ -219,3 +223,98 @@ def test_what_is_written_for_an_alertmanager_is_read_back(pattern):
 def test_a_matcher_is_a_pattern_only_where_a_pattern_says_the_same(value, is_regex, pattern):
     assert pattern_of({"name": "entity", "value": value, "isRegex": is_regex}) == pattern
     assert pattern_of({"name": "incident", "value": "20260119-.*", "isRegex": True}) is None
+
+
+def test_a_silence_is_on_the_disk_before_it_is_confirmed(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(Path(os.readlink(f"/proc/self/fd/{number}"))))
+    record_silence(tmp_path / "silences.yaml", GOOD)
+    [file, folder] = synced
+    assert file.name.endswith("-silences.yaml"), "under its last name it is whole"
+    assert folder == tmp_path
+
+
+# ------------------------------------------------------------------------------------------------ an Alertmanager
+
+NOW = datetime(2026, 2, 1, 12, tzinfo=UTC)
+
+
+class InMemory:
+    """An Alertmanager: {id: its silence}; one with the comment `refused` is not taken."""
+
+    def __init__(self, refused=""):
+        self.made, self.refused = {}, refused
+
+    def alerts(self):
+        return []
+
+    def silences(self):
+        return list(self.made.values())
+
+    def silence(self, silence):
+        if silence["comment"] == self.refused:
+            raise ConnectionError("http://127.0.0.1:9093 refuses POST silences: read only")
+        number = f"n{len(self.made)}"
+        self.made[number] = silence | {"id": number, "status": {"state": "active"}}
+        return number
+
+    def expire(self, number):
+        self.made[number]["status"] = {"state": "expired"}
+
+
+def recorded_in(root):
+    """What for each entry that readers have recorded was said to be the reason."""
+    return [one["why"] for one in read_recorded(root / SILENCES_FILE, "2026-02-01")[0]]
+
+
+def test_the_silences_of_a_configuration_are_exchanged_as_yaml_reads_them(tmp_path):
+    path, alertmanager = tmp_path / "site.yaml", InMemory()
+    entry = "- {{site: {}, as: silenced, by: b, until: {}, why: {}}}"
+    path.write_text("\n".join(["silences:", entry.format("T2-*", "2026-02-28", "w"), entry.format("T1-*", "9999-12-31", "for ever")]))
+    configured = read_yaml(path)["silences"]
+    lines = [f"silenced in the Alertmanager, as here: {why}" for why in ("w", "for ever")]
+    assert exchange(alertmanager, tmp_path, configured, NOW) == lines
+    assert alertmanager.made["n0"]["endsAt"] == "2026-03-01T00:00:00+00:00"
+    assert exchange(alertmanager, tmp_path, configured, NOW) == []
+    with pytest.raises(ValueError, match=r"^digest\.silences\[0\] needs as, by, until, why, and lacks "):
+        exchange(alertmanager, tmp_path, [{}], NOW)
+
+
+def test_what_was_exchanged_before_an_error_is_exchanged_once(tmp_path):
+    alertmanager = InMemory(refused="w")
+    alertmanager.silence(silence_of(GOOD | {"incident": "20260119-0001", "why": "theirs"}, NOW))
+    first = GOOD | {"site": "T1-*", "why": "first"}
+    for _ in range(3):
+        with pytest.raises(ConnectionError, match="read only"):
+            exchange(alertmanager, tmp_path, [first, GOOD], NOW)
+    assert recorded_in(tmp_path) == ["theirs"]
+    assert [one["comment"] for one in alertmanager.silences()] == ["theirs", "first"]
+
+
+def test_an_exchange_that_was_killed_before_it_was_noted_records_nothing_twice(tmp_path):
+    alertmanager = InMemory()
+    alertmanager.silence(silence_of(GOOD | {"incident": "20260119-0001", "why": "theirs"}, NOW))
+    record_silence(tmp_path / SILENCES_FILE, GOOD | {"site": "T1-*", "why": "a reader's"})
+    assert len(exchange(alertmanager, tmp_path, [GOOD], NOW)) == 3
+    (tmp_path / PAIRS_FILE).unlink()
+    assert exchange(alertmanager, tmp_path, [GOOD], NOW) == []
+    assert sorted(recorded_in(tmp_path)) == ["a reader's", "theirs"]
+    assert len(alertmanager.made) == 3
+    assert exchange(alertmanager, tmp_path, [], NOW) == ["lifted in the Alertmanager: w"]
+
+
+def test_an_alertmanager_that_has_lost_its_silences_gets_them_again(tmp_path):
+    alertmanager = InMemory()
+    record_silence(tmp_path / SILENCES_FILE, GOOD)
+    exchange(alertmanager, tmp_path, [], NOW)
+    alertmanager.made.clear()
+    assert exchange(alertmanager, tmp_path, [], NOW) == ["silenced in the Alertmanager, as here: w"]
+    assert recorded_in(tmp_path) == ["w"]
+    alertmanager.silence(alertmanager.made["n0"])  # as by another Alertmanager of its cluster, which knows it still
+    alertmanager.made["n1"]["status"] = {"state": "active"}
+    assert exchange(alertmanager, tmp_path, [], NOW) == []
+    alertmanager.expire("n1")
+    assert exchange(alertmanager, tmp_path, [], NOW) == [], "the other one holds"
+    alertmanager.expire("n0")
+    assert exchange(alertmanager, tmp_path, [], NOW) == ["lifted here: w"]
+    assert recorded_in(tmp_path) == []
