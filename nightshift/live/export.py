@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import GaugeMetricFamily
 
-from nightshift import night
+from nightshift import former_names, night
 from nightshift.incidents.silences import PATTERNS
 from nightshift.live.alertmanager import PAIRS_FILE, Alertmanager, exchange
 from nightshift.live.provisional import provisional_path
@@ -61,7 +61,7 @@ class Exporter:
         """Read what is there now, and yield families; what is missing or damaged has no series."""
         reports = self.root / "reports"
         days = sorted(path.parent.name for path in reports.glob("*/digest.json") if is_day(path.parent.name))
-        digest = read_json(reports / days[-1] / "digest.json") if days else {}
+        digest = former_names.rename_night(read_json(reports / days[-1] / "digest.json")) if days else {}
         yield from self.night(digest, reports)
         yield from self.studies(digest)
         yield from self.incidents(digest)

@@ -104,6 +104,12 @@ def test_metrics_say_what_the_night_and_the_streams_left(tmp_path):
     assert (first[1], second[1]) == (1, 0)
 
 
+def test_a_night_of_an_earlier_version_is_read_under_the_present_names(tmp_path):
+    former = {{"silence": "mark"}.get(key, key): value for key, value in incident(1, silence={"as": "muted"}).items()}
+    write_night(tmp_path, [former | {"state": "worse"}])
+    assert scraped(tmp_path)["nightshift_incidents_silenced"] == 1
+
+
 def test_labels_are_bounded_and_an_empty_folder_has_no_incident(tmp_path):
     assert [name for name in scraped(tmp_path) if name.startswith("nightshift_incident_open")] == []
     write_night(tmp_path, [incident(number) for number in range(MOST["incidents"] + 7)])
