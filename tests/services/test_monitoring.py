@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import time
+from fnmatch import fnmatch
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -217,6 +218,16 @@ def test_a_virtual_machine_installs_what_its_metadata_say(tmp_path):
         assert (done.returncode, done.stdout) == (0, "installed: pc\n"), done.stderr
 
 
+def test_a_target_without_a_node_mutes_no_alert():
+    """To an Alertmanager two alerts agree in a label that neither has: an exporter of Nightshift that does not run would mute its incidents."""
+    [rule] = yaml.safe_load((STACK / "alertmanager.yml").read_text())["inhibit_rules"]
+    assert rule["equal"] == ["node"]
+    assert 'node != ""' in rule["source_matchers"]
+    for profile in PROFILES:
+        jobs = yaml.safe_load((STACK / f"prometheus-{profile}.yml").read_text())["scrape_configs"]
+        assert [job["job_name"] for job in jobs if "relabel_configs" not in job] == ["nightshift", "monitoring"]
+
+
 def test_a_job_of_slurm_is_named_while_it_runs(tmp_path):
     jobs, texts = tmp_path / "jobs", tmp_path / "texts"
     jobs.mkdir()
@@ -228,6 +239,24 @@ def test_a_job_of_slurm_is_named_while_it_runs(tmp_path):
     assert text.read_text().splitlines()[1] == 'nightshift_job_info{hpc_job="815",user="u003",account="physics"} 1'
     assert run(STACK / "slurm/epilog.sh", env=environment).returncode == 0
     assert ([*texts.iterdir()], {path.read_text() for path in jobs.iterdir()}) == ([], {""})
+
+
+@pytest.mark.parametrize("script", ["prolog.sh", "epilog.sh"])
+def test_no_node_is_drained_because_a_job_cannot_be_named(tmp_path, script):
+    environment = JOB | {"PATH": PATH, "MONITORING_JOBS": str(tmp_path / "none"), "MONITORING_TEXTFILES": str(tmp_path / "none")}
+    done = run(STACK / "slurm" / script, env=environment)
+    assert done.returncode == 0
+    assert "none" in done.stderr, "the log of slurmd says why"
+
+
+def test_what_a_prolog_has_written_stays_for_as_long_as_its_job():
+    """A node exporter that may write nothing leaves the time of the last reading as it is, so that the file would be as old as its job."""
+    lines = [line.split() for line in (STACK / "systemd/monitoring.tmpfiles.conf").read_text().splitlines() if line[0] != "#"]
+    [folder] = [line[1] for line in lines if line[-1] == "1d"]
+    [kept] = [line[1] for line in lines if line[0] == "x"]
+    name = "/nightshift_job-$SLURM_JOB_ID.prom"
+    assert f"file=$texts{name}" in (STACK / "slurm/prolog.sh").read_text()
+    assert fnmatch(folder + name, kept)
 
 
 # ------------------------------------------------------------------------------------------------------------- Prometheus

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Prolog of Slurm on each node of a job: which GPUs it holds, for the DCGM exporter, and whose it is, for the node exporter.
 set -eu
+trap 'exit 0' EXIT  # Slurm drains a node whose prolog fails: nothing here, a full disk say, is worth that
 jobs=${MONITORING_JOBS:-/var/lib/monitoring-jobs}
 texts=${MONITORING_TEXTFILES:-/var/lib/monitoring-textfiles}
 file=$texts/nightshift_job-$SLURM_JOB_ID.prom
