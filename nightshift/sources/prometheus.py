@@ -77,9 +77,9 @@ def connect(url, *, step_s, timeout_s, retry_wait_s, warned):
     """A function ask(query, begin, n) of the Prometheus at `url`: values at n moments from `begin` (seconds
     since 1970) on, `step_s` apart, as [(labels, positions int (k,), values float (k,))].
 
-    What may pass (time-outs, refused connections, 429, 5xx) is tried six times, with waits of up to
-    `retry_wait_s`; what then remains is one line, TimeoutError or ConnectionError. Credentials come from
-    PROMETHEUS_TOKEN, or PROMETHEUS_USER and PROMETHEUS_PASSWORD, else netrc. Warnings of the answers are
+    What may pass (time-outs, connections that are refused or lost, 429, 5xx) is tried six times, with waits
+    of up to `retry_wait_s`; what then remains is one line, TimeoutError or ConnectionError. Credentials come
+    from PROMETHEUS_TOKEN, or PROMETHEUS_USER and PROMETHEUS_PASSWORD, else netrc. Warnings of the answers are
     added to the set `warned`.
     """
     session, host, env = requests.Session(), url.split("://")[-1].split("@")[-1], os.environ
@@ -102,6 +102,8 @@ def connect(url, *, step_s, timeout_s, retry_wait_s, warned):
             raise TimeoutError(f"{host} gives no answer within {timeout_s:g} s") from None
         except requests.ConnectionError as error:
             raise TimeoutError(f"{host} does not answer: {str(error).rpartition(': ')[2][:150]}") from None
+        except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError):
+            raise TimeoutError(f"{host} does not answer: its answer was cut off") from None
         found = series_of(answer, host, warned)
         return [
             (labels, np.rint((v[:, 0].astype(float) - begin) / step_s).astype(int), v[:, 1].astype(float))

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import socket
+import threading
 import time
 
 import pandas as pd
@@ -17,6 +18,8 @@ from conftest import run_cells
 
 from nightshift.live.samples import Pull, Samples, read_span
 from nightshift.sources.looks import look_at_source
+from nightshift.sources.prometheus import connect
+from nightshift.sources.retries import TRIES
 from nightshift.sources.telemetry.prometheus import Prometheus
 
 NOTEBOOK = "telemetry/1_extract.ipynb"
@@ -193,6 +196,25 @@ def test_refused_and_silent_servers_are_one_line(tmp_path):
         silent.listen()
         with pytest.raises(TimeoutError, match=r"^127\.0\.0\.1:\d+ gives no answer within 0\.05 s"):
             run_cells(NOTEBOOK, tmp_path, source=url, **window(timeout_s=0.05))
+
+
+def test_an_answer_that_is_cut_off_is_asked_for_again():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer():
+            for _ in range(TRIES):
+                connection, _ = server.accept()
+                with connection:
+                    asked = b""
+                    while b"step=" not in asked:
+                        asked += connection.recv(65_536)
+                    connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"status": ')
+
+        threading.Thread(target=answer, daemon=True).start()
+        port = server.getsockname()[1]
+        ask = connect(f"http://127.0.0.1:{port}", step_s=15.0, timeout_s=5.0, retry_wait_s=0.01, warned=set())
+        with pytest.raises(TimeoutError, match=rf"^127\.0\.0\.1:{port} does not answer: its answer was cut off$"):
+            ask("up", 0.0, 2)
 
 
 @pytest.mark.parametrize(
