@@ -231,6 +231,7 @@ def serve(registry, port):
     """
     if port is None:
         return None, None
+    why = "there is no such port"
     for one in range(port, min(port + N_PORTS, 65536)) if port else [0]:
         try:
             server, _ = start_http_server(one, "127.0.0.1", registry)

@@ -146,6 +146,8 @@ def test_a_training_goes_on_where_nothing_can_be_served_or_written(tmp_path):
         ):
             assert list(training.batches([1, 2])) == [1, 2]
     assert told(training)["steps_total"] == 2
+    with pytest.warns(UserWarning, match="not served, ports from 70000 on: there is no such port"), watch_training("resnet", port=70_000) as training:
+        assert training.port is None
 
 
 def test_no_network_library_is_imported_before_it_is_used():
