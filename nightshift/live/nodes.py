@@ -90,6 +90,9 @@ def watch(options):
     except night.Busy as error:
         night.print_line(error)
         return night.LOCKED
+    except OSError as error:
+        night.print_line(f"the products cannot be read or written: {error}")
+        return night.FAILED
     except KeyboardInterrupt:
         pass
     return night.WELL
@@ -122,8 +125,8 @@ def diagnose_job(options, job, since, until):
         setting = setting_of(options)
         predictor = RuntimePredictor(setting.paths.models, setting.rule)
         predictor.past = past_of_servers(setting.paths, predictor.detector)
-        end = time_of("--until", until) if until else pd.Timestamp.now("UTC")
-        samples = read_span(pull_of(setting, predictor), time_of("--since", since), end, job=job)
+        begin, end = span_of(since, until)
+        samples = read_span(pull_of(setting, predictor), begin, end, job=job)
         alarms = predictor.diagnose(samples)
     except (ValueError, LookupError, FileNotFoundError) as error:
         return night.refuse(error)
@@ -136,6 +139,17 @@ def diagnose_job(options, job, since, until):
         nodes = samples.node_id.nunique()
         print(json.dumps({"alarm": None, "job": job, "nodes": nodes, "samples": len(samples)}))
     return night.FAILED if len(alarms) else night.WELL
+
+
+def span_of(since, until):
+    """Read from when to when a job ran, "" for until now: two Timestamps in UTC; ValueError of one line where
+    it would have ended before it began.
+    """
+    begin, end = time_of("--since", since), time_of("--until", until) if until else pd.Timestamp.now("UTC")
+    if begin > end:
+        now = "" if until else ", which is now"
+        raise ValueError(f"--since is {since!r}, after {end:%Y-%m-%dT%H:%M}{now}: times are in UTC")
+    return begin, end
 
 
 def time_of(option, text):

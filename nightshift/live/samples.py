@@ -79,6 +79,8 @@ class Samples:
         """Pull what has come since the last update, up to the moment with the number `now`, included; returns
         how many moments were asked for.
         """
+        if now + 1 < self.end:  # the clock was set back: all is asked for anew
+            self.end, self.lag, self.n_pulls, self.values, self.first = 0, 0, 0, {}, {}
         again = int(np.ceil(AGAIN_S / pull.server.step_s))
         begin = max(now + 1 - self.length, self.end - again) if self.end else now + 1 - self.length
         newest, self.n_pulls = pull.read(begin, now + 1 - begin), self.n_pulls + 1

@@ -22,12 +22,13 @@ def past_of_servers(paths, detector):
     judged = pd.read_parquet(tests, columns=[*keys, *detector.weights])
     judged = calm_windows(judged[judged.job_id == ""], read_findings(paths.findings))
     by_node = judged.groupby("node_id")
+    levels = {node: level_of(paths.clean, node, detector) for node, _ in by_node}
     return Past(
         {
             node: {name: rows[name].sort_values().to_numpy() for name in detector.weights}
             for node, rows in by_node
         },
-        {node: level_of(paths.clean, node, detector) for node, _ in by_node},
+        {node: level for node, level in levels.items() if level is not None},
     )
 
 
@@ -46,12 +47,15 @@ def calm_windows(windows, findings):
 
 
 def level_of(clean, node, detector):
-    """Follow the level of one server to its newest window: (F,), in usual spreads.
+    """Follow the level of one server to its newest window: (F,), in usual spreads; None where the table has
+    none, as of one that a night under way has just left behind.
 
     clean : table of windows, in which the rows of a node lie together, so that one node is read at a time.
     """
     of_node = [("node_id", "==", node), ("job_id", "==", "")]
     newest = read_windows(clean, columns=["end"], filters=of_node).end.max()
+    if pd.isna(newest):
+        return None
     last = [*of_node, ("end", ">", newest - pd.Timedelta(days=LEVEL_NIGHTS))]
     windows = read_windows(clean, features=detector.inputs, filters=last)
     z, _ = robust_z_scores(windows, detector.usual)

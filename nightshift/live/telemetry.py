@@ -6,6 +6,7 @@ again, diagnoses them, and writes what it finds below data/live.
     telemetry.json             the stream itself: when it last looked, how long that took, how much it judged
 """
 
+import contextlib
 import json
 import time
 from dataclasses import dataclass, field
@@ -237,10 +238,10 @@ class Watch:
     def write_nodes(self, path, rows, goes_on):
         """Write the newest judged window of each run that is still there."""
         alarms = {(one.node_id, one.job_id) for one in goes_on}
-        newest = rows.drop_duplicates(["node_id", "job_id"], keep="last")
-        if path.exists():
-            newest = pd.concat([pd.read_parquet(path).drop(columns="in_alarm"), newest], ignore_index=True)
-            newest = newest.drop_duplicates(["node_id", "job_id"], keep="last")
+        tables = [rows]
+        with contextlib.suppress(OSError, ValueError, KeyError):  # none is there, or none that can be read
+            tables = [pd.read_parquet(path).drop(columns="in_alarm"), rows]
+        newest = pd.concat(tables, ignore_index=True).drop_duplicates(["node_id", "job_id"], keep="last")
         runs = list(zip(newest.node_id, newest.job_id, strict=True))
         in_alarm, there = (
             np.array([run in among for run in runs], bool) for among in (alarms, self.samples.values)

@@ -12,7 +12,7 @@ from telemetry_tables import run_of, write_clean
 
 import helpers
 from nightshift.live.filters import Rule, RunFilter, table_of_alarms
-from nightshift.live.nodes import time_of
+from nightshift.live.nodes import span_of, time_of
 from nightshift.live.predictor import RuntimePredictor
 from nightshift.live.provisional import build_provisional, judged_until, merge_alarms, read_provisional, take_over
 from nightshift.live.samples import Samples
@@ -213,6 +213,28 @@ def test_a_server_that_does_not_answer_costs_no_window(tmp_path):
     assert watch.counted["windows"] == 28 - 20 + 15  # with moment 20 there are windows from 2 to 16 whose neighbours are there
 
 
+def test_a_clock_that_is_set_back_costs_no_window_and_judges_none_twice(tmp_path):
+    write_live_models(tmp_path)
+    counts = []
+    for moments in ((30, 29, 20, 36), (30, 36)):
+        clock = Clock({("x-n01", "7"): run(N, 1)})
+        watch = clock.watch(tmp_path)
+        for moment in moments:
+            clock.look(watch, moment)
+        counts.append(watch.counted["windows"])
+    assert counts[0] == counts[1] > 15
+
+
+def test_a_table_of_nodes_that_cannot_be_read_is_made_anew(tmp_path):
+    write_live_models(tmp_path)
+    path = tmp_path / "data/live/telemetry_nodes.parquet"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"")  # after a loss of power, say
+    clock = Clock({("x-n01", "7"): run(N, 1)})
+    clock.look(clock.watch(tmp_path), 20)
+    assert pd.read_parquet(path).node_id.tolist() == ["x-n01"]
+
+
 def test_a_run_that_has_ended_ends_its_alarm_and_leaves(tmp_path):
     write_live_models(tmp_path)
     clock = Clock({("x-n01", "7"): run(20, 1, cpu=(8, 20, 70)), ("x-n02", ""): run(70, 2)})
@@ -262,6 +284,15 @@ def test_a_time_is_a_day_or_seconds_since_1970(text):
     assert time_of("--since", text) == pd.Timestamp("2026-01-31", tz="UTC")
 
 
+def test_a_job_that_would_have_ended_before_it_began_is_refused():
+    """As where its beginning is given in another zone: no sample would be read, and all be well."""
+    assert span_of("2026-01-31T12:00", "2026-01-31T13:00") == (pd.Timestamp("2026-01-31 12:00", tz="UTC"), pd.Timestamp("2026-01-31 13:00", tz="UTC"))
+    with pytest.raises(ValueError, match=r"^--since is '2026-01-31T12:00', after 2026-01-31T11:00: times are in UTC$"):
+        span_of("2026-01-31T12:00", "2026-01-31T11:00")
+    with pytest.raises(ValueError, match=r"^--since is '2200-01-01', after .*, which is now: times are in UTC$"):
+        span_of("2200-01-01", "")
+
+
 # -------------------------------------------------------------------------------------------------------- Nights
 
 
@@ -309,13 +340,15 @@ def test_a_server_is_judged_by_its_own_nights_and_its_troubles_are_no_past(tmp_p
     windows = run_of("s1", "", at(-2000), n=1500, level=50)
     paths = write_clean(tmp_path, windows)
     tests = windows[["node_id", "job_id", "start", "end"]].assign(classifier=-12.0, health=np.linspace(0, 3, len(windows)))
-    helpers.write_parquet(tests, paths.scores.with_name("telemetry_tests.parquet"))
+    gone = tests[:50].assign(node_id="gone")  # whose last windows have left the clean table since
+    helpers.write_parquet(pd.concat([tests, gone]), paths.scores.with_name("telemetry_tests.parquet"))
     helpers.write_parquet(pd.DataFrame({"entity": ["s1"], "start": [windows.start[1400]], "end": [windows.end[1499]]}), paths.findings)
     predictor = RuntimePredictor(models)
     past = past_of_servers(paths, predictor.detector)
     assert len(past.tests["s1"]["health"]) == pytest.approx(1400, abs=4)
     assert past.tests["s1"]["health"].max() < 2.9
     assert np.abs(past.levels["s1"]).max() < 0.5, "it has not drifted"
+    assert (set(past.tests), set(past.levels)) == ({"s1", "gone"}, {"s1"})
     clock = Clock({("s1", ""): run(N, 1), ("new", ""): run(N, 1)})
     judged = {}
     for name, one in (("own", past), ("pool", None)):
