@@ -86,6 +86,16 @@ def login(environment=os.environ):
     return user, password
 
 
+def check_files(environment=os.environ):
+    """Make sure that the files of certificates and keys that are named can be read; ValueError of one line
+    where one cannot: stomp.py would say so to its log alone.
+    """
+    for name in ("STOMP_CA", "STOMP_CERT", "STOMP_KEY"):
+        path = environment.get(name)
+        if path and not (os.path.isfile(path) and os.access(path, os.R_OK)):
+            raise ValueError(f"{name} is {path!r}, which is no file that can be read")
+
+
 class Inbox(stomp.ConnectionListener):
     """What has arrived and is not yet kept, (id to acknowledge, body) each; full, it lets the connection
     wait.

@@ -8,6 +8,7 @@ removes it.
     read_lines_at   what follows a position, in whole lines
 """
 
+import contextlib
 import json
 import os
 import re
@@ -38,7 +39,9 @@ def why_refused(body):
     if len(body) > LONGEST:
         return f"{len(body):,} bytes, where {LONGEST:,} are the most"
     try:
-        content = json.loads(body)
+        # as a text: of bytes, json takes other encodings too, and halves of letters, which no reader of the
+        # file does
+        content = json.loads(body.decode())
     except UnicodeDecodeError:
         return "no UTF-8"
     except (ValueError, RecursionError) as error:
@@ -76,24 +79,31 @@ class Journal:
 
     def append(self, bodies):
         """Write messages, a list of bytes, to disk; what is no JSON object is put aside. OSError where they
-        cannot be written, and then none of them may be acknowledged.
+        cannot be written, and then none of them may be acknowledged, and nothing more is written: it would
+        stand behind a torn line. ValueError after that.
         """
         self.open()
         reasons = [why_refused(body) for body in bodies]
         kept = [one_line(body) for body, why in zip(bodies, reasons, strict=True) if not why]
         refused = [rejection(body, why) for body, why in zip(bodies, reasons, strict=True) if why]
-        for file, lines in zip(self.files, (kept, refused), strict=True):
-            if lines:
-                file.write(b"".join(lines))
-                file.flush()
-                os.fdatasync(file.fileno())
+        try:
+            for file, lines in zip(self.files, (kept, refused), strict=True):
+                if lines:
+                    file.write(b"".join(lines))
+                    file.flush()
+                    os.fdatasync(file.fileno())
+        except OSError:
+            with contextlib.suppress(OSError):  # it tries once more to write what could not be written
+                self.close()
+            raise
         self.n_kept, self.n_rejected = self.n_kept + len(kept), self.n_rejected + len(refused)
 
     def close(self):
         """Close the files that are open."""
-        for file in self.files:
-            file.close()
-        self.files = ()
+        files, self.files = self.files, ()
+        with contextlib.ExitStack() as each:  # the second one also where the first cannot be closed
+            for file in files:
+                each.callback(file.close)
 
 
 def one_line(body):

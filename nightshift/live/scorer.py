@@ -21,7 +21,7 @@ from nightshift.cleaning.transfers_days import RAW, STATES, in_order
 from nightshift.live.at_starts import AtStarts
 from nightshift.live.journal import read_lines_at
 from nightshift.live.night import read_night, rows_of_night
-from nightshift.live.stamp import check_night, stamp_of
+from nightshift.live.stamp import check_night, has_ended, stamp_of
 from nightshift.live.store import KEYS, OF_SCORE, Store, measured, ran_of
 from nightshift.sources.transfers.event_lines import EventLines
 from nightshift.sources.transfers.parts import REQUESTED, rows_where, table_of
@@ -179,8 +179,10 @@ class Scorer:
                 (self.night.begin.value // 1000,),
             )
             there = self.store.read("where started is not null")
-            seam = there[~there.of_night].merge(night, on=KEYS, suffixes=("", "_night"))
-            self.store.update_scores(as_of_night(seam.id, seam, "_night"))
+            seam = there.merge(night, on=KEYS, suffixes=("", "_night"))
+            # what the night has not scored, since it was cut off before, keeps the score that it has
+            taken = seam[seam.score_night.notna() | seam.score.isna()]
+            self.store.update_scores(as_of_night(taken.id, taken, "_night"))
             fresh = night.merge(there[[*KEYS, "id"]], "left", KEYS)
             fresh = fresh[fresh.id.isna()]
             self.store.add(
@@ -198,13 +200,16 @@ class Scorer:
         stamp, memory = self.store.noted("memory", [None, None])
         goes_on = json.dumps(stamp) == json.dumps(self.night.stamp)  # this process, not the night, is new
         self.memory = memory if goes_on else self.night.memory
-        both = seam.score.notna() & seam.score_night.notna()
+        both = ~seam.of_night & seam.score.notna() & seam.score_night.notna()
         apart = (seam.score - seam.score_night)[both].abs()
         return len(apart), float(apart.max()) if len(apart) else 0.0
 
     def has_new_night(self):
-        """Whether a night has ended since the one that scores."""
-        return stamp_of(self.paths) not in ((), self.night.stamp)
+        """Whether a night has ended since the one that scores. While a night is under way, its clean table
+        and its model may lie beside the scores of the one before.
+        """
+        stamp = stamp_of(self.paths)
+        return stamp != self.night.stamp and has_ended(stamp)
 
 
 def as_of_night(ids, rows, suffix):

@@ -23,6 +23,14 @@ def stamp_of(paths):
         return ()
 
 
+def has_ended(stamp):
+    """Whether a `stamp_of` is that of a night that has ended: its scores and its findings are not older than
+    the model and the clean table of which they are made.
+    """
+    times = [time for _, time in stamp]
+    return bool(times) and min(times[:2]) >= max(times[2:])
+
+
 def check_night(paths):
     """Return `stamp_of` these paths; NoNight where no night has scored."""
     if stamp := stamp_of(paths):

@@ -7,6 +7,7 @@ once. Anybody may read the file meanwhile.
 import json
 import sqlite3
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -33,9 +34,11 @@ COLUMNS = [*OF_EVENT, *OF_SCORE, "of_night"]
 KEYS = ["request_id", "state", "started", "finished"]  # what tells one attempt from another
 TABLES = f"""
 create table if not exists transfers ({", ".join(COLUMNS)});
-create unique index if not exists once on transfers
+drop index if exists once;  -- of earlier versions: it took two failures before a start for one
+create unique index if not exists once_each on transfers
     (request_id, state, coalesce(started, 0), coalesce(finished, 0),
-     case when started is null then reason else '' end);
+     case when started is null then reason else '' end,
+     case when started is null then coalesce(submitted, 0) else 0 end);
 create index if not exists by_start on transfers (started);
 create table if not exists rejected (request_id, state, why, at);
 create table if not exists noted (name primary key, value);
@@ -46,7 +49,7 @@ class Store:
     """The file at `path`; `read_only` for who only looks."""
 
     def __init__(self, path, *, read_only=False):
-        address = f"file:{path}?mode=ro" if read_only else str(path)
+        address = f"{Path(path).resolve().as_uri()}?mode=ro" if read_only else str(path)
         self.db = sqlite3.connect(address, isolation_level=None, timeout=30, uri=read_only)
         if not read_only:
             self.db.execute("pragma journal_mode = wal")

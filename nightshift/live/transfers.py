@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -77,16 +77,18 @@ def run(settings, subscriptions):
     context = multiprocessing.get_context("spawn")
     scorer = context.Process(target=score_journal, args=(settings,), name="scorer")
     scorer.start()
-    with closing(Journal(settings.folder)) as journal:
-        threads = follow(subscriptions, journal, stopped)
-        while not stopped.wait(1.0):
-            if not scorer.is_alive():
-                log.error("the scorer has ended with %s", scorer.exitcode)
-                stopped.set()
-        for thread in threads:
-            thread.join(HANDS_OVER_S)
-    scorer.terminate()
-    scorer.join(HANDS_OVER_S)
+    try:
+        with closing(Journal(settings.folder)) as journal:
+            threads = follow(subscriptions, journal, stopped)
+            while not stopped.wait(1.0):
+                if not scorer.is_alive():
+                    log.error("the scorer has ended with %s", scorer.exitcode)
+                    stopped.set()
+            for thread in threads:
+                thread.join(HANDS_OVER_S)
+    finally:  # it ends with this process, which in turn would wait for it
+        scorer.terminate()
+        scorer.join(HANDS_OVER_S)
     return asked.is_set()
 
 
@@ -154,8 +156,7 @@ class Finder:
     """Looks for problems in a process of its own, one look at a time."""
 
     def __init__(self, settings):
-        self.settings, self.look = settings, None
-        self.pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+        self.settings, self.look, self.pool = settings, None, self.one_process()
 
     def __enter__(self):
         return self
@@ -165,13 +166,26 @@ class Finder:
             process.terminate()
         self.pool.shutdown(cancel_futures=True)
 
+    @staticmethod
+    def one_process():
+        """Make a pool of one process, which begins with the first look."""
+        return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+
     def begin(self, since):
-        """Begin a look, unless one is going on; say what is wrong with the one before."""
+        """Begin a look, unless one is going on; say what is wrong with the one before. Returns whether it has
+        begun.
+        """
         if self.look and not self.look.done():
-            return
+            return False
         if self.look and (error := self.look.exception()):
             log.error("problems cannot be looked for: %s", error)
-        self.look = self.pool.submit(find, self.settings, since)
+        try:
+            self.look = self.pool.submit(find, self.settings, since)
+        except BrokenExecutor:  # its process was killed, for want of memory, say
+            self.pool.shutdown()
+            self.pool = self.one_process()
+            self.look = self.pool.submit(find, self.settings, since)
+        return True
 
 
 def find(settings, since):
@@ -231,8 +245,7 @@ class Clock:
             n, most = scorer.settle()
             log.info("%s scores have followed what has become known, by %.2g at most", n, most)
         if self.new and self.is_due("find", settings.finds_s):
-            self.new = False
-            self.finder.begin(scorer.night.end)
+            self.new = not self.finder.begin(scorer.night.end)
 
     def say(self):
         """Write data/live/transfers.json: how the stream does."""

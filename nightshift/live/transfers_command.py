@@ -7,7 +7,7 @@ import sys
 from typing import NamedTuple
 
 from nightshift import night
-from nightshift.live.broker import Subscription, login, read_address
+from nightshift.live.broker import Subscription, check_files, login, read_address
 from nightshift.live.configured import all_parameters, night_of_study
 from nightshift.live.transfers import FORM, Settings, run
 from nightshift.status import keep_private
@@ -48,6 +48,7 @@ def subscriptions_of(options):
     if not options.destination.startswith("/"):
         raise ValueError(f"--destination is {options.destination!r}: it must be such as /topic/rucio.events")
     login()
+    check_files()
     more = {"destination": options.destination, "name": options.name, "prefetch": options.prefetch}
     return [Subscription(**read_address(one), **more) for one in options.brokers]
 
@@ -67,3 +68,6 @@ def follow(options):
     except night.Busy as error:
         night.print_line(error)
         return night.LOCKED
+    except OSError as error:
+        night.print_line(f"the products cannot be read or written: {error}")
+        return night.FAILED

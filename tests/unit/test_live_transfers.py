@@ -1,12 +1,15 @@
 """Transfers between the nights: what is known at a start, the journal, scores that a night would give, problems that are told at once."""
 
 import json
+import os
 import queue
 import shutil
 import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,12 +21,13 @@ from rucio_events import states_at_starts
 from nightshift.cleaning.transfers import ENTITIES
 from nightshift.cleaning.transfers_days import Carried
 from nightshift.detectors.transfers_limits import Limits, judge_blocks, judge_transfers
-from nightshift.live import at_starts, broker, transfers
+from nightshift.live import at_starts, broker, scorer, transfers
 from nightshift.live.at_starts import AtStarts, order_keys
-from nightshift.live.broker import login, read_address
+from nightshift.live.broker import check_files, login, read_address
 from nightshift.live.journal import Journal, Position, files_of, read_lines_at
 from nightshift.live.scorer import TOO_OLD, Scorer
 from nightshift.live.stamp import NoNight
+from nightshift.live.store import Store
 from nightshift.live.transfers_findings import find_provisional
 
 DAY = 86_400
@@ -109,6 +113,34 @@ def test_a_line_that_a_kill_has_torn_is_cut_off_and_reading_goes_on_behind_it(tm
     assert read_lines_at(tmp_path, position, 100)[0] == b'{"a": 3}\n'
     lost = Position("2026-01-31.jsonl", 500)  # of lines that a loss of power has taken
     assert read_lines_at(tmp_path, lost, 100)[0] == b'{"a": 3}\n'
+
+
+def test_what_no_reader_of_the_journal_would_read_is_put_aside(tmp_path):
+    """`json` takes them as bytes; in the journal they would be no UTF-8, or no JSON, and a name with half of a letter would end the scorer."""
+    journal = Journal(tmp_path)
+    journal.append([b'{"a": "\xed\xa0\x80"}', '{"a": 1}'.encode("utf-16"), b'\xef\xbb\xbf{"a": 1}', '{"a": "é"}'.encode()])
+    [name] = files_of(tmp_path)
+    assert (tmp_path / name).read_text(encoding="utf-8") == '{"a": "é"}\n'
+    reasons = [json.loads(line)["reason"] for line in (tmp_path / "rejected" / name).read_text().splitlines()]
+    assert reasons[:2] == ["no UTF-8", "no UTF-8"]
+    assert reasons[2].startswith("no JSON: Unexpected UTF-8 BOM")
+    journal.close()
+
+
+def test_a_journal_that_could_not_write_takes_nothing_more_and_can_be_closed(tmp_path):
+    """What another broker sends in this moment would stand behind half of a line."""
+    journal = Journal(tmp_path)
+    journal.open()
+    first, second = journal.files
+    first.close()
+    journal.files = os.fdopen(os.open("/dev/full", os.O_WRONLY), "wb"), second
+    with pytest.raises(OSError, match="No space left"):
+        journal.append([b"{}"])
+    assert second.closed
+    with pytest.raises(ValueError, match="argument"):
+        journal.append([b"{}"])
+    journal.close()
+    assert (journal.n_kept, journal.n_rejected) == (0, 0)
 
 
 # ----------------------------------------------------------------------------------------------------- scores
@@ -230,6 +262,52 @@ def test_a_correction_takes_the_place_of_what_it_corrects_and_what_is_too_old_is
     assert one.store.noted("counts") == {"read": 6, "kept": 1, "rejected": 4, "of other kinds": 1}
 
 
+@pytest.mark.parametrize("size", [1, 2])
+def test_two_failures_of_a_request_before_its_start_are_two_attempts(products, before, size):
+    one, journal = begin(products)
+    message = next(message for message in before[1] if b"transfer-done" in message).replace(b"transfer-done", b"transfer-submission_failed")
+    nothing = {"started_at": None, "transferred_at": None, "reason": "refused"}
+    times = [f"Sat, 31 Jan 2026 00:0{minute}:00 UTC" for minute in (1, 2)]
+    follow(one, journal, [changed(message, submitted_at=time, **nothing) for time in times], size=size)
+    rows = one.store.read("where not of_night")
+    assert sorted(rows.submitted.dt.minute) == [1, 2]
+    assert rows.request_id.nunique() == 1
+
+
+def test_a_night_takes_over_when_it_has_ended(products):
+    """While it trains, its clean table lies beside the scores of the night before."""
+    one, _ = begin(products)
+    assert not one.has_new_night()
+    later = time.time_ns() + 10**9
+    for path, ended in ((one.paths.clean / ".carried/made_of.json", False), (one.paths.scores, False), (one.paths.findings, True)):
+        os.utime(path, ns=(later, later))
+        assert one.has_new_night() == ended
+
+
+def test_scores_are_not_lost_to_a_night_that_has_none_yet_and_those_it_gives_later_are_taken(products, before, monkeypatch):
+    one, journal = begin(products)
+    follow(one, journal, before[1][:300])
+    scored, n = (one.store.read(f"where {of} and score is not null") for of in ("not of_night", "of_night"))
+    assert len(scored) > 200
+    night = one.store.read("where started is not null").drop(columns=["id", "first_score", "scored_at", "of_night"])
+    night = night.assign(**dict.fromkeys(["score", "p_value", "predicted_s", "forecast_s"], np.nan), flagged=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(scorer, "rows_of_night", lambda *_: night)
+        one.take_over()
+    again = one.store.read("where not of_night and score is not null")
+    assert again.score.tolist() == scored.score.tolist()
+    one.store.db.execute("update transfers set score = null where of_night")
+    one.take_over()
+    assert one.store.read("where of_night and score is not null").score.tolist() == n.score.tolist()
+
+
+def test_a_store_can_be_read_in_a_folder_of_any_name(tmp_path):
+    folder = tmp_path / "run #1, 50%41?"
+    folder.mkdir()
+    Store(folder / "scores.sqlite")
+    assert Store(folder / "scores.sqlite", read_only=True).count() == 0
+
+
 def test_without_a_night_nothing_can_be_scored(tmp_path):
     with pytest.raises(NoNight, match="holds no night whose transfers were scored"):
         begin(tmp_path)
@@ -328,6 +406,57 @@ def test_a_login_needs_both_of_its_halves():
     assert login({}) == (None, None)
     with pytest.raises(ValueError, match="both be set, or neither"):
         login({"STOMP_USER": "a"})
+
+
+def test_files_of_certificates_are_named_where_they_cannot_be_read(tmp_path):
+    check_files({"STOMP_CA": "", "STOMP_CERT": __file__})
+    with pytest.raises(ValueError, match=r"^STOMP_CERT is '.*none\.pem', which is no file that can be read$"):
+        check_files({"STOMP_CERT": str(tmp_path / "none.pem")})
+
+
+# -------------------------------------------------------------------------------------------------- processes
+
+
+def test_no_scorer_is_waited_for_where_the_journal_cannot_be_opened(tmp_path, monkeypatch):
+    """It ends with the process that began it, and that one would wait for it at its end."""
+    ended = []
+    process = SimpleNamespace(start=lambda: None, terminate=lambda: ended.append("asked to end"), join=lambda _: ended.append("ended"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(transfers, "check_night", lambda _: None)
+    monkeypatch.setattr(transfers.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(transfers.multiprocessing, "get_context", lambda _: SimpleNamespace(Process=lambda **_: process))
+    (tmp_path / "data/live/transfers").mkdir(parents=True)
+    (tmp_path / "data/live/transfers/rejected").write_text("no folder")
+    with pytest.raises(FileExistsError):
+        transfers.run(transfers.Settings(str(tmp_path), 0.01, 0.05, "(.+)_[^_]+"), [])
+    assert ended == ["asked to end", "ended"]
+
+
+def test_a_look_for_problems_whose_process_was_killed_is_followed_by_another(monkeypatch):
+    pools, killed = [], BrokenProcessPool("its process was killed")
+
+    class Pool:
+        is_broken = False
+
+        def __init__(self, *_):
+            pools.append(self)
+
+        def submit(self, *_):
+            if self.is_broken:
+                raise killed
+            return Future()
+
+        def shutdown(self, **_):
+            pass
+
+    monkeypatch.setattr(transfers, "ProcessPoolExecutor", Pool)
+    finder = transfers.Finder(None)
+    assert finder.begin("2026-01-31")
+    assert not finder.begin("2026-01-31"), "the first one goes on"
+    pools[0].is_broken = True
+    finder.look.set_exception(killed)
+    assert finder.begin("2026-01-31")
+    assert len(pools) == 2
 
 
 def test_a_scorer_that_waits_for_another_ends_when_the_process_that_began_it_is_gone(tmp_path, monkeypatch):
