@@ -21,6 +21,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import GaugeMetricFamily
 
 from nightshift import former_names, night
+from nightshift.config import read_yaml
 from nightshift.incidents.silences import PATTERNS
 from nightshift.live.alertmanager import PAIRS_FILE, Alertmanager, exchange
 from nightshift.live.provisional import provisional_path
@@ -221,7 +222,7 @@ def serve(path, host, port, address=""):
     Alertmanager at `address`, where there is one; returns the exit code.
     """
     try:
-        config, _, root = night.night_of(path)
+        _, _, root = night.night_of(path)
         registry = CollectorRegistry()
         registry.register(Exporter(root))
         server, thread = start_http_server(port, host, registry)
@@ -233,23 +234,30 @@ def serve(path, host, port, address=""):
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     print(f"Serving metrics of {root} at http://{host}:{server.server_port}/metrics until Ctrl-C", flush=True)
-    configured = (config.get("digest") or {}).get("silences") or []
-    exchange_until(ended, address, root, configured)
+    exchange_until(ended, address, root, path)
     server.shutdown()
     server.server_close()
     thread.join()
     return night.WELL
 
 
-def exchange_until(ended, address, root, configured):
+def configured_silences(path):
+    """Read the entries of `digest.silences` of the configuration at `path`, as it is now: a list."""
+    digest = read_yaml(path).get("digest")
+    return (digest.get("silences") or []) if isinstance(digest, dict) else []
+
+
+def exchange_until(ended, address, root, path):
     """Exchange silences every EXCHANGE_S until the event `ended`; without an address, only wait for it. What
     goes wrong is one line, however often the same goes wrong in succession.
+
+    path : of the configuration, which may change meanwhile.
     """
     alertmanager, trouble = Alertmanager(address) if address else None, ""
     while not ended.is_set():
         if alertmanager:
             try:
-                for line in exchange(alertmanager, root, configured, datetime.now(UTC)):
+                for line in exchange(alertmanager, root, configured_silences(path), datetime.now(UTC)):
                     night.print_line(line)
                 trouble = ""
             except (ConnectionError, OSError, ValueError) as error:

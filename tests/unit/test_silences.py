@@ -1,6 +1,7 @@
 """Which silences of a configuration are wrong, and what each holds for."""
 
 import os
+import threading
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from nightshift.incidents.silences import (
     reasons_of,
     record_silence,
 )
+from nightshift.live import export
 from nightshift.live.alertmanager import PAIRS_FILE, exchange, matchers_of, pattern_of, silence_of
 
 GOOD = {"site": "T2-*", "as": "silenced", "by": "b", "until": "2026-02-28", "why": "w"}
@@ -278,6 +280,25 @@ def test_the_silences_of_a_configuration_are_exchanged_as_yaml_reads_them(tmp_pa
     assert exchange(alertmanager, tmp_path, configured, NOW) == []
     with pytest.raises(ValueError, match=r"^digest\.silences\[0\] needs as, by, until, why, and lacks "):
         exchange(alertmanager, tmp_path, [{}], NOW)
+
+
+def test_a_silence_that_leaves_the_configuration_is_lifted_while_the_exporter_runs(tmp_path, monkeypatch):
+    path, ended, alertmanager, looks = tmp_path / "site.yaml", threading.Event(), InMemory(), []
+
+    def silences():
+        looks.append(1)
+        if len(looks) == 2:
+            path.write_text("digest:\n")
+        if len(looks) == 3:
+            ended.set()
+        return list(alertmanager.made.values())
+
+    monkeypatch.setattr(alertmanager, "silences", silences)
+    monkeypatch.setattr(export, "Alertmanager", lambda address: alertmanager)
+    monkeypatch.setattr(export, "EXCHANGE_S", 0.0)
+    path.write_text("digest: {silences: [{site: T2-*, as: silenced, by: b, until: 2999-12-31, why: w}]}")
+    export.exchange_until(ended, "http://127.0.0.1:9093", tmp_path, path)
+    assert [one["status"]["state"] for one in alertmanager.made.values()] == ["expired"]
 
 
 def test_what_was_exchanged_before_an_error_is_exchanged_once(tmp_path):
