@@ -8,7 +8,6 @@ import json
 import re
 import subprocess
 import time
-from fnmatch import fnmatch
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -249,14 +248,21 @@ def test_no_node_is_drained_because_a_job_cannot_be_named(tmp_path, script):
     assert "none" in done.stderr, "the log of slurmd says why"
 
 
-def test_what_a_prolog_has_written_stays_for_as_long_as_its_job():
+def test_what_a_prolog_has_written_stays_for_as_long_as_its_job(tmp_path):
     """A node exporter that may write nothing leaves the time of the last reading as it is, so that the file would be as old as its job."""
-    lines = [line.split() for line in (STACK / "systemd/monitoring.tmpfiles.conf").read_text().splitlines() if line[0] != "#"]
-    [folder] = [line[1] for line in lines if line[-1] == "1d"]
-    [kept] = [line[1] for line in lines if line[0] == "x"]
-    name = "/nightshift_job-$SLURM_JOB_ID.prom"
-    assert f"file=$texts{name}" in (STACK / "slurm/prolog.sh").read_text()
-    assert fnmatch(folder + name, kept)
+    if missing := lacking(["systemd-tmpfiles"]):
+        pytest.skip(f"no {missing[0]} here")
+    jobs, texts, rules = tmp_path / "var/lib/monitoring-jobs", tmp_path / "var/lib/monitoring-textfiles", tmp_path / "a_day_later.conf"
+    jobs.mkdir(parents=True)
+    texts.mkdir()
+    environment = JOB | {"PATH": PATH, "MONITORING_JOBS": str(jobs), "MONITORING_TEXTFILES": str(texts)}
+    assert run(STACK / "slurm/prolog.sh", env=environment).returncode == 0
+    (texts / "nightshift_training-resnet-1.prom").write_text("")
+    rules.write_text((STACK / "systemd/monitoring.tmpfiles.conf").read_text().replace(" 1d\n", " 0\n"))
+    for options, left in ((["--clean"], {"nightshift_job-815.prom", "0", "3"}), (["--remove", "--boot"], set())):
+        done = run("systemd-tmpfiles", f"--root={tmp_path}", *options, rules, env={"PATH": PATH})
+        assert (done.returncode, done.stderr) == (0, "")
+        assert {path.name for folder in (jobs, texts) for path in folder.iterdir()} == left
 
 
 # ------------------------------------------------------------------------------------------------------------- Prometheus
