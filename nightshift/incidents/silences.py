@@ -133,7 +133,7 @@ def read_recorded(path, day):
     last one first; what is wrong with others, one line each). Without a file, there are none.
     """
     try:
-        entries = _list_at(path)
+        entries = list_at(path)
     except (ValueError, OSError) as error:
         return [], [f"{error}; no silence in {path.name} counts"]
     good, lines = [], []
@@ -146,9 +146,9 @@ def read_recorded(path, day):
     return [one.model_dump(by_alias=True) for one in reversed(good) if one.until >= day], lines
 
 
-def _list_at(path, name=""):
-    """The list in the YAML file at `path`, empty where there is no file; ValueError where it holds no list.
-    name : of the file in the error, by default that of `path`.
+def list_at(path, name=""):
+    """Read the list in the YAML file at `path`, empty where there is no file; ValueError where it holds no
+    list. name : of the file in the error, by default that of `path`.
     """
     entries = load_yaml(path, name or path.name) if path.exists() else None
     if not isinstance(entries, list | None):
@@ -176,10 +176,10 @@ def record_silence(path, entry, newest=""):
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name}.lock")), atomic(path) as temporary:
         try:
-            earlier = _list_at(path)
+            earlier = list_at(path)
             text = path.read_text(encoding="utf-8").rstrip("\n") if path.exists() else HEADER
             temporary.write_text(f"{text}\n- {_in_a_line(kept)}\n", encoding="utf-8")
-            if _list_at(temporary, path.name) != [*earlier, kept]:
+            if list_at(temporary, path.name) != [*earlier, kept]:
                 raise ValueError(f"{path.name} is no plain list, an entry a line")
             _sync(temporary)
         except ValueError as error:
@@ -211,7 +211,7 @@ def lift_silence(path, entry):
 
     with FileLock(path.with_name(f".{path.name}.lock")):
         try:
-            earlier = _list_at(path)
+            earlier = list_at(path)
         except ValueError:
             return False
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
@@ -223,7 +223,7 @@ def lift_silence(path, entry):
         earlier.remove(entry)
         with atomic(path) as temporary:
             temporary.write_text("\n".join([*lines, ""]), encoding="utf-8")
-            if _list_at(temporary, path.name) != earlier[::-1]:
+            if list_at(temporary, path.name) != earlier[::-1]:
                 raise ValueError(f"{path.name} is no plain list, an entry a line; nothing was lifted")
     return True
 

@@ -25,6 +25,7 @@ from nightshift.incidents.silences import (
     SILENCES_FILE,
     check_silences,
     lift_silence,
+    list_at,
     read_recorded,
     record_silence,
 )
@@ -197,8 +198,9 @@ def quoted(text):
 def exchange(alertmanager, root, configured, now):
     """Exchange silences once; returns one line for each that was made or lifted on either side.
 
-    root : of the products. configured : entries of the configuration; ValueError with their mistakes. now :
-    datetime in UTC. What has been exchanged before an error is remembered.
+    root : of the products. configured : entries of the configuration. now : datetime in UTC. ValueError with
+    the mistakes of these entries, or where those of readers cannot be read. What has been exchanged before an
+    error is remembered.
     """
     path, today = root / PAIRS_FILE, str(now.date())
     if wrong := check_silences(configured, "digest.silences")[1]:
@@ -211,6 +213,7 @@ def exchange(alertmanager, root, configured, now):
     expired = {one["id"] for one in silences} - held.keys()
 
     def entries():
+        list_at(root / SILENCES_FILE)  # because of a file that cannot be read, nothing is lifted there
         recorded, _ = read_recorded(root / SILENCES_FILE, today)
         return [*configured, *map(normal, recorded)]
 

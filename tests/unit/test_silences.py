@@ -324,6 +324,16 @@ def test_an_exchange_that_was_killed_before_it_was_noted_records_nothing_twice(t
     assert exchange(alertmanager, tmp_path, [], NOW) == ["lifted in the Alertmanager: w"]
 
 
+def test_nothing_is_lifted_there_because_of_a_file_that_cannot_be_read_here(tmp_path):
+    alertmanager, path = InMemory(), tmp_path / SILENCES_FILE
+    record_silence(path, GOOD)
+    exchange(alertmanager, tmp_path, [], NOW)
+    path.write_text(path.read_text() + "- {site: A")  # as somebody saves it who is not done
+    with pytest.raises(ValueError, match=r"^silences\.yaml is no YAML: "):
+        exchange(alertmanager, tmp_path, [], NOW)
+    assert alertmanager.made["n0"]["status"] == {"state": "active"}
+
+
 def test_an_alertmanager_that_has_lost_its_silences_gets_them_again(tmp_path):
     alertmanager = InMemory()
     record_silence(tmp_path / SILENCES_FILE, GOOD)
