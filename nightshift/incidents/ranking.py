@@ -6,7 +6,7 @@ import pandas as pd
 from nightshift.incidents.tracking import PAST_STATES
 from nightshift.wording import joined
 
-MAX_ADVISED = 60  # incidents with proposals; each takes some 10 ms
+MAX_ADVISED = 60  # incidents with proposals, unless more are shown in full; each takes some 10 ms
 RULES = """Of the evidence:
 
 - surprise: {decade:g} per factor of ten that the combined p-value lies below 1, of which {decades:g} count;
@@ -99,9 +99,10 @@ def standing_in_words(evidence, night):
 
 def needs_advice(ranked):
     """Return the incidents of `rank_incidents` for which something is to be proposed: the first MAX_ADVISED
-    that are neither resolved nor closed, more than a front page lists.
+    that are neither resolved nor closed, more than a front page lists, and all that are shown in full.
     """
-    return ranked[ranked.shown | ~ranked.state.isin(PAST_STATES)].head(MAX_ADVISED)
+    advised = ranked[ranked.shown | ~ranked.state.isin(PAST_STATES)]
+    return advised[advised.shown | (np.arange(len(advised)) < MAX_ADVISED)]
 
 
 def amounts_in_words(scales):

@@ -425,7 +425,8 @@ def test_silenced_and_past_ones_come_last_and_only_the_first_are_shown():
     assert ranked.shown.tolist() == [True, True, False, False, False]
     assert needs_advice(ranked).incident.tolist() == ["first", "second", "third", "silent"]
     many = pd.concat([ranked[:1]] * (MAX_ADVISED + 1))
-    assert len(needs_advice(many)) == MAX_ADVISED
+    assert len(needs_advice(many.assign(shown=False))) == MAX_ADVISED
+    assert len(needs_advice(many)) == MAX_ADVISED + 1, "what is shown in full is shown with its proposals"
 
 
 def test_what_a_place_is_owed_to_leaves_out_what_shows_as_nothing():
