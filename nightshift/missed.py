@@ -7,6 +7,7 @@ it was published counts as missed too, and continues where it stopped.
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from nightshift.products import read_json
 from nightshift.reporting.products import is_day
 from nightshift.wording import plural
 
@@ -28,7 +29,8 @@ def nights_due(reports, day, *, catch_up):
     reports : Path of the folder of published nights. day : as text, such as "2026-01-31". catch_up : how many
     missed nights to make up for at most, the latest ones.
     """
-    published = [path.parent.name for path in reports.glob("*/run.json") if is_day(path.parent.name)]
+    records = [path for path in reports.glob("*/run.json") if is_day(path.parent.name)]
+    published = [path.parent.name for path in records if has_page(path)]
     earlier = [night for night in published if night < day]
     if not earlier or day in published:
         return Due([day], [])
@@ -36,6 +38,13 @@ def nights_due(reports, day, *, catch_up):
     missed = [str(last + timedelta(n)) for n in range(1, (until - last).days)]
     at = max(len(missed) - catch_up, 0)
     return Due([*missed[at:], day], missed[:at])
+
+
+def has_page(record):
+    """Whether the night of `record`, the path of its run.json, has its front page, which is written later, or
+    its pages were removed, or are not there since it comes from a backup.
+    """
+    return record.with_name("index.html").exists() or bool(read_json(record).get("removed"))
 
 
 def words_about(due):

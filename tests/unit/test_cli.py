@@ -116,7 +116,8 @@ def test_missed_nights_are_made_up_for_in_order_and_told_with_the_last(tmp_path,
     def publish(path, day, tell):
         done.append(("published", day, tell))
         (tmp_path / "reports" / day).mkdir(parents=True)
-        (tmp_path / "reports" / day / "run.json").write_text("{}")
+        for name in ("run.json", "index.html"):
+            (tmp_path / "reports" / day / name).write_text("{}")
         return int(day == "2026-01-29")
 
     monkeypatch.setattr(night, "run_chain", lambda config, *_: done.append(("ran", config["day"])))

@@ -9,6 +9,7 @@ def publish(reports, *nights):
     for night in nights:
         (reports / night).mkdir(parents=True)
         (reports / night / "run.json").write_text("{}")
+        (reports / night / "index.html").write_text("a page")
 
 
 @pytest.mark.parametrize(
@@ -37,3 +38,12 @@ def test_what_is_made_up_for_and_what_is_not_is_said(tmp_path):
         "2 missed nights first: 2026-02-02, 2026-02-03",
         "1 missed night from 2026-02-01 to 2026-02-01: not made up for, see `catch_up`; `nightshift run --day` reports any",
     ]
+
+
+def test_a_night_that_was_cut_off_between_its_record_and_its_front_page_is_due_and_one_whose_pages_were_removed_is_not(tmp_path):
+    publish(tmp_path, "2026-02-01", "2026-02-02", "2026-02-03")
+    for night in ("2026-02-02", "2026-02-03"):
+        (tmp_path / night / "index.html").unlink()
+    assert nights_due(tmp_path, "2026-02-04", catch_up=7).nights == ["2026-02-02", "2026-02-03", "2026-02-04"]
+    (tmp_path / "2026-02-02/run.json").write_text('{"removed": true}')
+    assert nights_due(tmp_path, "2026-02-04", catch_up=7).nights == ["2026-02-03", "2026-02-04"]
