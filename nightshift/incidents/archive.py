@@ -4,6 +4,7 @@ before."""
 import pandas as pd
 
 from nightshift import catalog, former_names
+from nightshift.incidents import PART_OF
 from nightshift.incidents.tracking import PAST_STATES
 from nightshift.products import read_json
 from nightshift.schemas import FOLLOWED, INCIDENT, INCIDENT_FINDING
@@ -95,13 +96,16 @@ def read_published(folder, night):
     """Read [incidents with `of`, findings] of the `night` (date text) as its digest.json has them, which
     takes the place of tables in `folder` that cannot be read; None where it cannot be read either.
 
-    Description, scope and, where digest.json lacks it, benign are those of the kind of the first finding;
-    other columns that it lacks are "".
+    Description, scope and, where digest.json lacks it, benign are those of the kind of the first finding, or
+    of none where an incident has become part of another one, which has its findings; other columns that it
+    lacks are "".
     """
     rows, findings = [], []
     try:
         for one in published_by(folder, night)["incidents"]:
-            kind = catalog.kind_of(one["findings"][0]["study"], one["findings"][0]["kind"])
+            was_merged = not one["findings"] and str(one["change"]).startswith(PART_OF)
+            first = {"study": "", "kind": ""} if was_merged else one["findings"][0]
+            kind = catalog.kind_of(first["study"], first["kind"])
             of_kind = {"incident": one["id"], "description": kind.description, "scope": kind.scope}
             rows.append(dict.fromkeys(INCIDENT, "") | {"benign": kind.benign} | one | of_kind)
             of_it = {"incident": one["id"], "night": night, "kept": False}

@@ -9,6 +9,7 @@ from incident_tables import DAY, data_of, executed, incident, published_finding,
 
 from helpers import write_json
 from nightshift import catalog
+from nightshift.incidents import PART_OF
 from nightshift.incidents.archive import (
     findings_without_news,
     known_nights,
@@ -289,6 +290,16 @@ def test_what_a_night_published_takes_the_place_of_its_tables(tmp_path):
     write_json({"incidents": [published_incident("20260130-aaaa", [])]}, tmp_path / "reports/2026-01-30/digest.json")
     assert read_published(folder, "2026-01-30") is None
     assert read_published(folder, "2026-01-29") is None
+
+
+def test_what_became_part_of_another_incident_has_no_finding_and_hinders_nothing_of_what_its_night_published(tmp_path):
+    more = {"impacts": [], "kinds": ["memleak"]}
+    merged = published_incident("20260129-bbbb", [], "closed", change=f"{PART_OF}20260130-aaaa", **more)
+    shown = {"incidents": [published_incident("20260130-aaaa", [published_finding()], **more), merged]}
+    write_json(shown, tmp_path / "reports/2026-01-30/digest.json")
+    incidents, findings = read_published(tmp_path / "data/incidents", "2026-01-30")
+    assert incidents[["incident", "state", "scope"]].values.tolist() == [["20260130-aaaa", "new", "node"], ["20260129-bbbb", "closed", "other"]]
+    assert findings.incident.tolist() == ["20260130-aaaa"]
 
 
 @pytest.mark.parametrize(
