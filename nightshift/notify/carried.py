@@ -1,9 +1,12 @@
 """Carry news over from nights on which no message went out, as when missed nights were made up for."""
 
+from nightshift.incidents import PART_OF
 from nightshift.notify.message import read_night
 
 # {(state of an incident on such a night, tonight): the state in which it is news tonight}
 NEWS = {("new", "ongoing"): "new", ("escalated", "ongoing"): "escalated", ("resolved", "closed"): "resolved"}
+# it had ended when it was reported
+NEWS |= {("new", "closed"): "resolved", ("escalated", "closed"): "resolved"}
 
 
 def silent_nights(root, day, states):
@@ -34,6 +37,8 @@ def carry_news(root, night, silent):
             earlier[one["id"]] = news or earlier.get(one["id"])
     for one in night.incidents or []:
         before = earlier.get(one["id"])
+        if before != "resolved" and (one.get("change") or "").startswith(PART_OF):
+            continue  # it has not ended
         one["state"] = NEWS.get((before, one["state"]), one["state"])
     if any(earlier.values()):
         names = silent[0] if len(silent) == 1 else f"{silent[0]} to {silent[-1]}"

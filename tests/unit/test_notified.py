@@ -389,6 +389,19 @@ def test_news_of_silent_nights_are_news_tonight(tmp_path, monkeypatch, nights, n
     assert quiet.headline == "Head."
 
 
+@pytest.mark.parametrize(
+    ("then", "change", "tonight"),
+    [("new", "", "resolved"), ("escalated", "", "resolved"), ("ongoing", "", "closed"), ("new", "now part of b", "closed")],
+)
+def test_what_came_and_ended_on_silent_nights_is_told_as_resolved_and_what_joined_another_is_not(tmp_path, monkeypatch, then, change, tonight):
+    states = {NIGHTS[1]: then, NIGHTS[2]: "closed" if not change else "ongoing"}
+    nights_of = {night: SimpleNamespace(incidents=[{"id": "a", "state": state, "change": ""}]) for night, state in states.items()}
+    monkeypatch.setattr("nightshift.notify.carried.read_night", lambda root, night: nights_of[night])
+    night = SimpleNamespace(incidents=[{"id": "a", "state": "closed", "change": change}], headline="Head.")
+    carry_news(tmp_path, night, NIGHTS[1:3])
+    assert night.incidents[0]["state"] == tonight
+
+
 # ----------------------------------------------------------------------------------------------------- alerts and chats
 
 
