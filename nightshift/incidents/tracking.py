@@ -252,18 +252,19 @@ def continued(one, then, findings, past, escalation_factor):
     also = [f"now also seen by {', '.join(further)}"] * bool(further)
     told_late = not set(one["studies"]) & set(then.studies)
     stays_closed = {"state": "closed", "age_nights": int(then.age_nights), "change": "".join(also)}
-    if had_ended and one["ended"]:
+    if had_ended and one["ended"] and not seen_tonight(then.end, findings):
         return stays_closed
     if had_ended and not seen_after(then.end, findings, told_late):
         return stays_closed | {"ended": True, "end": then.end}
-    if one["ended"]:
-        return {"state": "resolved", "age_nights": int(then.age_nights), "change": ""}
     if findings.kept.all() and not had_ended:
         return {
             "state": "ongoing",
+            "ended": False,  # a source that stopped early knew no end, and nothing more is known now
             "age_nights": int(then.age_nights),
             "change": f"as it was, since there is no news of {', '.join(one['studies'])}",
         }
+    if one["ended"] and not had_ended:
+        return {"state": "resolved", "age_nights": int(then.age_nights), "change": ""}
     rates = growth((findings, one["impacts"]), (past, then.impacts))
     changes = ["it is back"] * bool(had_ended) + also
     changes += [
@@ -276,6 +277,15 @@ def continued(one, then, findings, past, escalation_factor):
         "age_nights": int(then.age_nights) + 1,
         "change": "; ".join(changes),
     }
+
+
+def seen_tonight(end, findings):
+    """Whether a daily source saw one of the findings on its night, before which the `end`, UTC, lies: an
+    incident that came back and has ended once more is news, as a new one that has ended is.
+    """
+    end_h = hours_of(pd.Series([end])).iloc[0]
+    daily = findings.cadence == "day"
+    return bool((daily & (findings.night_h >= end_h) & (findings.last_h > findings.night_h)).any())
 
 
 def seen_after(end, findings, told_late):

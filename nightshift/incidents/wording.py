@@ -16,12 +16,13 @@ COUNTED_STATES = ("new", "ended", "escalated", "ongoing", "resolved", "closed", 
 
 def status_in_words(state, age_nights, ended=False, *, change=""):
     """Say the state of an incident in the words of the glossary, with its nights: "new, open",
-    "new, ended", "ongoing, night 3", "resolved, seen in 4 nights", "closed, ended before monitoring began".
+    "new, ended", "ongoing, night 3", "escalated, night 3, ended" of one that came back and ended once more,
+    "resolved, seen in 4 nights", "closed, ended before monitoring began".
 
     change : what has changed since the night before, as `track_incidents` says it.
     """
     if state in ("escalated", "ongoing"):
-        return f"{state}, night {age_nights}"
+        return f"{state}, night {age_nights}{', ended' if ended else ''}"
     if counted_as(state, change, ended) == "unwatched":
         return f"{state}, {UNWATCHED}"
     if state in ("resolved", "closed"):

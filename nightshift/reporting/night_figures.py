@@ -21,7 +21,8 @@ def hours_to_end(incident):
     """Return how many hours an incident whose end is news had lasted; None for any other, and where its times
     are not known.
     """
-    is_news = incident["state"] == "resolved" or (incident["state"] == "new" and incident["ended"])
+    began_anew = incident["state"] in ("new", "escalated")
+    is_news = incident["state"] == "resolved" or (began_anew and incident["ended"])
     if not is_news or not incident["start"] or not incident["end"]:
         return None
     try:

@@ -162,7 +162,9 @@ def test_an_incident_escalates_from_the_factor_on(n_gb, state, change):
     ended = continued(one | {"ended": True}, then(impacts=impacts(10.0)), found, found, 1.5)
     assert ended == {"state": "resolved", "age_nights": 3, "change": ""}
     kept = continued(one, then(), found.assign(kept=True), found, 1.5)
-    assert kept == {"state": "ongoing", "age_nights": 3, "change": "as it was, since there is no news of transfers"}
+    as_it_was = {"state": "ongoing", "ended": False, "age_nights": 3, "change": "as it was, since there is no news of transfers"}
+    assert kept == as_it_was
+    assert continued(one | {"ended": True}, then(), found.assign(kept=True), found, 1.5) == as_it_was, "no news is no end"
     also = continued(one | {"studies": ["accounting", "transfers"]}, then(), found, found, 1.5)
     assert also == {"state": "escalated", "age_nights": 4, "change": "now also seen by accounting"}
 
@@ -173,6 +175,23 @@ def test_what_had_ended_is_back_only_if_it_was_there_after_its_end():
     assert continued(one, over, found, found, 1.5) == {"state": "closed", "age_nights": 3, "change": "", "ended": True, "end": at(7)}
     found = table(finding("slow_source", "A_DISK", "A", at(6), at(7, 1)))
     assert continued(one, over, found, found, 1.5) == {"state": "escalated", "age_nights": 4, "change": "it is back"}
+
+
+@pytest.mark.parametrize(
+    ("end", "first", "last", "state", "change"),
+    [
+        (at(7, 9), at(8, 4), at(8, 10), "escalated", "it is back"), (at(7), at(6), at(8, 1), "escalated", "it is back"),
+        (at(7, 9), at(7, 20), at(8), "closed", ""), (at(8, 1), at(8, 4), at(8, 10), "closed", ""), (pd.NaT, at(8, 4), at(8, 10), "closed", ""),
+    ],
+)  # fmt: skip
+def test_what_came_back_on_the_night_itself_is_news_though_it_has_ended_once_more(end, first, last, state, change):
+    found = table(finding("slow_source", "A_DISK", "A", first, last))  # of the night of the 8th
+    found["night_h"] = hours_of(found.night)
+    one = {"studies": ["transfers"], "ended": True, "impacts": []}
+    row = continued(one, then(ended=True, state="closed", end=end), found, found, 1.5)
+    assert (row["state"], row["change"], row.get("ended")) == (state, change, None)
+    weekly = continued(one, then(ended=True, state="closed", end=end), found.assign(cadence="week"), found, 1.5)
+    assert weekly["state"] == "closed", "of a weekly source nobody knows the day"
 
 
 @pytest.mark.parametrize(
@@ -189,6 +208,7 @@ def test_a_study_that_did_not_know_what_had_ended_may_name_a_whole_week_of_it(la
 )
 def test_what_is_closed_stays_as_it_was_where_its_source_has_forgotten_how_it_began(start, n_gb, shown):
     found = table(finding("slow_source", "A_DISK", "A", start, at(2, 3)))
+    found["night_h"] = hours_of(found.night)
     past = pd.Series(vars(then(ended=True, start=at(1), impact="50 GB", first_seen="2026-01-01")))
     one = {"studies": ["transfers"], "ended": True, "start": start, "impact": f"{n_gb:.0f} GB", "impacts": []}
     row = row_continued(one, past, found, found, 1.5)

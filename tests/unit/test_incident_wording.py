@@ -106,6 +106,7 @@ def test_a_sentence_names_the_sites_of_an_incident_that_its_title_leaves_out():
         ("new", 1, True, "", "new, ended"),
         ("ongoing", 3, False, "", "ongoing, night 3"),
         ("escalated", 2, False, "it is back", "escalated, night 2"),
+        ("escalated", 2, True, "it is back", "escalated, night 2, ended"),
         ("resolved", 1, True, "", "resolved, seen in 1 night"),
         ("closed", 2, True, "", "closed, seen in 2 nights"),
         ("closed", 1, True, NOT_WATCHED, f"closed, {UNWATCHED}"),

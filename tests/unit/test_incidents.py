@@ -310,7 +310,7 @@ class Nights:
     def __init__(self):
         self.rows, self.found = [], []
 
-    def night(self, day, *rows, kept=(), watched=None, stored=None):
+    def night(self, day, *rows, kept=(), watched=None, stored=None, newest=None):
         """Incidents (DataFrame) of the night `day` with these findings, and with those of last night that are kept for want of news."""
         name = str(at(day).date())
         earlier = pd.concat(self.rows).drop_duplicates("incident", keep="last") if self.rows else pd.DataFrame()
@@ -321,8 +321,9 @@ class Nights:
         every = pd.concat([chosen for _, chosen in self.found], ignore_index=True) if self.found else earlier_found
         remembered = every.drop_duplicates(["study", "kind", "entity"], keep="last", ignore_index=True)
         label = attach_delayed(found, carry_over_topic_links(found, correlate_findings(found), earlier_found), remembered)
+        made = summarise_incidents(found, label, newest=newest)
         incidents, tonight, resolved = track_incidents(
-            found, label, summarise_incidents(found, label), earlier, earlier_found, day=name, remembered=remembered, watched=watched, stored=stored
+            found, label, made, earlier, earlier_found, day=name, remembered=remembered, watched=watched, stored=stored
         )
         self.rows.append(incidents.assign(of=name))
         self.found.append((name, pd.concat([tonight, resolved], ignore_index=True)))
@@ -355,6 +356,25 @@ def test_what_is_gone_is_resolved_once_unless_it_had_ended_and_what_comes_back_s
     assert len(nights.night(3)) == 0
     back = nights.night(4, finding("slow_source", "A_DISK", "A", at(2), at(4, 23)))
     assert back[["incident", "state", "change", "age_nights"]].values.tolist() == [[gone.incident[0], "escalated", "it is back", 2]]
+
+
+def test_what_comes_every_night_and_ends_before_the_night_does_is_news_every_night():
+    nights = Nights()
+    found = [finding("slow_source", "A_DISK", "A", at(day, 2), at(day, 6)) for day in (1, 2, 3)]
+    shown = [nights.night(1, found[0]), nights.night(2, *found[:2]), nights.night(3, *found), nights.night(4, *found)]
+    assert [one[["state", "age_nights", "ended"]].values.tolist() for one in shown] == [
+        [["new", 1, True]], [["escalated", 2, True]], [["escalated", 3, True]], [["closed", 3, True]],
+    ]  # fmt: skip
+    assert len({name for one in shown for name in one.incident}) == 1
+    assert (shown[1].change[0], shown[1].end[0], shown[3].end[0]) == ("it is back", at(2, 6), at(3, 6))
+
+
+def test_a_study_that_fails_ends_nothing_whose_source_had_stopped_early():
+    nights = Nights()
+    for day in (1, 2, 3):
+        found = [finding("slow_source", "A_DISK", "A", at(1), at(1, 10))] if day == 1 else []
+        still = nights.night(day, *found, kept=["A_DISK"] if day > 1 else (), newest={"transfers": at(1, 10)})
+        assert still[["state", "ended", "age_nights"]].values.tolist() == [["new" if day == 1 else "ongoing", False, 1]]
 
 
 def test_a_week_that_only_moved_on_with_the_night_brings_nothing_back():

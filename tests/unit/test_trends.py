@@ -38,11 +38,12 @@ def test_open_and_resolved_incidents_are_counted():
         one("low", "ongoing", silence={"as": "silenced"}),
         one("high", "resolved", end="2026-01-30T10:00:00Z"),
         one("high", "new", end="2026-01-30T06:00:00Z", ended=True),
+        one("low", "escalated", end="2026-01-30T08:00:00Z", ended=True),
         one("high", "closed", end="2026-01-30T23:00:00Z"),
         one("high", "resolved", end="at noon"),
         one("high", "resolved", start=None, end="2026-01-30T23:00:00Z"),
     ]
-    assert night_figures(rows) == {"open": {"high": 1, "medium": 0, "low": 2, "unknown": 1}, "resolved": {"n": 2, "mean_h": 4.0}}
+    assert night_figures(rows) == {"open": {"high": 1, "medium": 0, "low": 2, "unknown": 1}, "resolved": {"n": 3, "mean_h": 4.0}}
     assert night_figures([])["resolved"] == {"n": 0, "mean_h": None}
 
 
