@@ -14,8 +14,8 @@ from nightshift.log import print_line
 from nightshift.products import expanded
 from nightshift.sweeps.execute import Runner
 from nightshift.sweeps.plan import INPUTS, copy_inputs, default_name, make_plan, night_files, open_sweep
-from nightshift.sweeps.runs import find_runs, runs_of_sweep
-from nightshift.sweeps.search import Search
+from nightshift.sweeps.runs import TRAIN, find_runs, runs_of_sweep
+from nightshift.sweeps.search import Search, skill_of
 from nightshift.sweeps.space import grid_points, random_points, read_axes
 from nightshift.wording import joined, plural
 
@@ -60,6 +60,10 @@ def sweep(study, step, words, options):
         os.chdir(night.REPOSITORY)
         config = load(path, options.day or None)
         step = full_step(study, step, config["studies"])
+        if options.optuna and step != TRAIN:
+            raise ValueError(
+                f"--optuna chooses by the skills of models, and {step} trains none: use --random"
+            )
         axes = read_axes(words, notebook_of(study, step), f"{study} {step}")
         points, search = points_of(axes, options)
     except (ValueError, RuntimeError) as error:
@@ -157,6 +161,11 @@ def learner(made, search):
     def learn(run):
         if search is not None:
             models = next(one for one in runs_of_sweep(made) if one.name == run).models
+            if search.model and models and skill_of(models, search.model) is None:
+                there = joined(dict.fromkeys(one["name"] for one in models))
+                print_line(
+                    f"Optuna learns nothing from run {run}: its models are {there}, not {search.model}"
+                )
             search.answer(run, made.plan["runs"][run], models)
 
     return learn

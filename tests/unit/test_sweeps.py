@@ -110,6 +110,7 @@ def test_all_mistakes_are_said_at_once():
         ("transfers", "3_trian", {}, f"unknown step '3_trian' of transfers; known are {STEPS}, 5_quality; the nearest is 3_train"),
         ("transfers", "train", {"random": 3, "optuna": 3}, "--random and --optuna exclude each other"),
         ("transfers", "train", {"optuna": 3}, "Optuna is not installed: `pip install optuna`, or use --random"),
+        ("transfers", "analyse", {"optuna": 3}, "--optuna chooses by the skills of models, and 4_analyse trains none: use --random"),
     ],
 )
 def test_a_wrong_command_ends_with_2_and_one_line(study, step, options, line, capsys, monkeypatch):
@@ -509,6 +510,17 @@ def test_optuna_is_asked_for_points_and_learns_from_every_run(monkeypatch):
     assert events.pop()[1:] == (None, "failed")
     search.answer("001", point, [])
     assert events == [], "a run without a skill teaches nothing"
+
+
+def test_a_model_that_a_run_does_not_have_is_named_where_optuna_asks_for_its_skill(monkeypatch, capsys):
+    models = [{"name": name, "skill": 0.4, "in_use": name == "net"} for name in ("net", "tree")]
+    monkeypatch.setattr(command, "runs_of_sweep", lambda made: [SimpleNamespace(name="001", models=models)])
+    answers = []
+    for model in ("", "tree", "nett"):
+        search = SimpleNamespace(model=model, answer=lambda *of: answers.append(of))
+        command.learner(SimpleNamespace(plan={"runs": {"001": {"seed": 1}}}), search)("001")
+    assert answers == [("001", {"seed": 1}, models)] * 3
+    assert capsys.readouterr().err == "nightshift: Optuna learns nothing from run 001: its models are net and tree, not nett\n"
 
 
 class Tracker:
