@@ -12,6 +12,7 @@ import html
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from datetime import date, timedelta
 import yaml
 
 from helpers import ROOT, atomic, project_path, write_json
+from nightshift import night
 from nightshift.config import SIMULATE, ConfigError, load, read_yaml
 from nightshift.config import check as check_config
 from nightshift.night import Busy, check_cores, held, run_chain
@@ -249,6 +251,7 @@ def replay_and_score(first, last, paths, truth="", products="products/backtest",
     except (ValueError, RuntimeError) as error:
         stop(str(error))
     days = [str(first + timedelta(i)) for i in range((last - first).days + 1)]
+    signal.signal(signal.SIGTERM, night.stop)  # else Snakemake would go on without this process
     try:
         with held(root):
             replay(root, days, config, cores)
@@ -257,8 +260,9 @@ def replay_and_score(first, last, paths, truth="", products="products/backtest",
         stop(str(error), 3)
     except OSError as error:
         stop(f"{root} cannot be written: {error}")
-    except KeyboardInterrupt:
-        stop("stopped; the same command goes on with the night that was cut off", 130)
+    except KeyboardInterrupt as error:
+        code = 128 + (error.args[0] if error.args else signal.SIGINT)
+        stop("stopped; the same command goes on with the night that was cut off", code)
     print("\n".join(lines))
     print(f"Backtest: {page}")
     return 0 if lines else 1

@@ -1,6 +1,8 @@
 """The backtest: which nights are run, and the comparison with the truth on three nights made by hand, whose figures are worked out here."""
 
 import html
+import os
+import signal
 import subprocess
 import sys
 
@@ -295,6 +297,12 @@ def test_a_backtest_goes_on_where_it_was_stopped_and_ends_with_its_page(nights, 
     line = "nightshift: the comparison failed: AssertionError: the table of known incidents names a cause that is none of them\n"
     assert capsys.readouterr().err == line
     assert "This notebook failed." in (tmp_path / "reports/backtest.html").read_text()
+
+
+def test_a_backtest_that_is_asked_to_end_stops_what_it_runs(nights, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("nightshift.backtest.run_night", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    assert called(*asked(tmp_path)) == 128 + signal.SIGTERM
+    assert capsys.readouterr().err == "nightshift: stopped; the same command goes on with the night that was cut off\n"
 
 
 def test_nights_are_run_anew_when_those_before_them_or_the_settings_change(nights, tmp_path, monkeypatch):
