@@ -4,6 +4,7 @@ That is what people said (feedback, silences), the names of incidents, the histo
 what, the key of pseudonyms, and the configuration. Everything else follows from the sources.
 """
 
+import contextlib
 import gzip
 import hashlib
 import io
@@ -32,13 +33,15 @@ DAMAGE = (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, KeyError, Va
 
 def files_to_keep(root):
     """Paths of the files below the folder of products `root` that cannot be made again, in the order to read
-    them: what says which row of feedback was the last goes before the table, which may grow meanwhile.
+    them: what says which row of feedback was the last goes before the table, which may grow meanwhile. Hidden
+    files, which are locks or half written, are none of them.
     """
     kept = [path for pattern in KEPT for path in root.glob(pattern)]
     kept += [
         path for path in root.glob("reports/*/*.json") if path.name in OF_NIGHT and is_day(path.parent.name)
     ]
-    there = {path for path in kept if path.is_file() and not path.is_symlink() and path.name != "README.md"}
+    named = [path for path in kept if not path.name.startswith(".") and path.name != "README.md"]
+    there = {path for path in named if path.is_file() and not path.is_symlink()}
     return sorted(there, key=lambda path: (path.suffix != ".last", path))
 
 
@@ -55,9 +58,10 @@ def write_backup(config, root, archive, *, now=None):
 
     It is written to a temporary name and replaces an older one when it is whole. OSError where that fails.
     """
-    entries = {
-        f"products/{path.relative_to(root).as_posix()}": content_of(path) for path in files_to_keep(root)
-    }
+    entries = {}
+    for path in files_to_keep(root):
+        with contextlib.suppress(FileNotFoundError):  # a night that runs makes its tables anew
+            entries[f"products/{path.relative_to(root).as_posix()}"] = content_of(path)
     entries[CONFIG] = Path(config).read_bytes()
     if key := os.environ.get("NIGHTSHIFT_KEY"):
         entries[KEY] = f"NIGHTSHIFT_KEY={shlex.quote(key)}\n".encode()  # a shell reads site.env

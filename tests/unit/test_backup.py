@@ -84,6 +84,24 @@ def test_an_empty_machine_knows_all_that_people_said_and_all_names(site, tmp_pat
     assert len(read_feedback(empty / FEEDBACK_FILE)[0]) == 3, "feedback goes on"
 
 
+def test_a_night_that_runs_meanwhile_costs_a_backup_no_more_than_what_it_makes_anew(site, tmp_path, monkeypatch):
+    config, root = site
+    whole = write_backup(config, root, tmp_path / "whole.tar.gz")
+    half_written = root / f"data/incidents/.0123abcd-{DAY}.parquet"
+    half_written.write_bytes(b"x")
+    table, read = root / f"data/incidents/{DAY}.parquet", backup.content_of
+
+    def content_of(path):
+        table.unlink(missing_ok=True)  # as Snakemake does before the digest
+        return read(path)
+
+    monkeypatch.setattr(backup, "content_of", content_of)
+    assert write_backup(config, root, tmp_path / "kept.tar.gz") == whole - 1
+    names = set(read_backup(tmp_path / "whole.tar.gz")) - set(read_backup(tmp_path / "kept.tar.gz"))
+    assert names == {f"products/data/incidents/{DAY}.parquet"}
+    assert not any("/." in name for name in read_backup(tmp_path / "kept.tar.gz"))
+
+
 def test_nothing_that_is_there_is_replaced(site, tmp_path):
     config, root = site
     write_backup(config, root, tmp_path / "kept.tar.gz")
