@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nightshift.log import print_line
 from nightshift.night import FAILED, WELL, WRONG, night_of
-from nightshift.products import read_json
+from nightshift.products import read_json, size_and_time
 from nightshift.reporting.digests import pressing
 from nightshift.reporting.products import is_day
 from nightshift.wording import NOTHING
@@ -52,11 +52,12 @@ def night_in(report):
     coverage = digest.get("coverage") or {}
     records = map(read_json, [*report.glob("*/*.json"), *report.glob("*_run.json")])
     is_open = list(filter(pressing, digest.get("incidents") or []))
+    files = (path for path in report.rglob("*") if path.is_file())  # a night that runs may remove some
     return {
         "day": report.name,
         "ended": ended,
         "seconds": round(sum(record.get("seconds") or 0 for record in records), 1),
-        "bytes": sum(path.stat().st_size for path in report.rglob("*") if path.is_file()),
+        "bytes": sum(size for path in files for size in size_and_time(path)[:1]),
         "reported": coverage.get("reported"),
         "expected": coverage.get("expected"),
         "open": len(is_open),

@@ -7,7 +7,7 @@ import os
 from datetime import UTC, datetime, timedelta
 
 from helpers import project_path
-from nightshift.products import TOLD_BY, read_json
+from nightshift.products import TOLD_BY, read_json, size_and_time
 from nightshift.reporting.products import is_day
 
 # bytes beyond what the tables of the last night take: tables are written beside those they replace
@@ -51,8 +51,9 @@ def check_disk(root):
 
 
 def sizes_below(folder):
-    """List the sizes of all files below `folder`, bytes."""
-    return [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    """List the sizes of all files below `folder`, bytes, without those that a night removes meanwhile."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return [size for path in files for size in size_and_time(path)[:1]]
 
 
 def check_clock(root, dates):

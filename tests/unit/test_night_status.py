@@ -2,11 +2,13 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import yaml
 
 from nightshift.night_status import recent_nights, status, table_of, too_old
+from nightshift.surroundings import sizes_below
 from nightshift.wording import NOTHING
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -51,6 +53,15 @@ def test_a_night_has_its_duration_its_size_and_what_is_open(products):
     assert nights[1] == expected | {"day": "2026-01-30", "ended": "2026-01-31T04:00:00+00:00"}
     assert recent_nights(products, 1) == nights[1:]
     assert table_of(nights, NOW)[2].split() == ["2026-01-30", "8", "h", "1.5", "min", "0.0", "MB", "1", "of", "2", "2,", "1", "high"]
+
+
+def test_a_file_that_is_gone_before_it_is_measured_has_no_size(products, monkeypatch):
+    before = [night["bytes"] for night in recent_nights(products, 7)]
+    (products / "reports/2026-01-30/.0123abcd-index.html").symlink_to("gone")
+    is_file = Path.is_file
+    monkeypatch.setattr(Path, "is_file", lambda path: path.is_symlink() or is_file(path))
+    assert [night["bytes"] for night in recent_nights(products, 7)] == before
+    assert sorted(sizes_below(products)) == sorted(path.stat().st_size for path in products.rglob("*") if is_file(path))
 
 
 def test_a_night_is_too_old_after_some_hours_and_where_there_is_none(products, tmp_path):
