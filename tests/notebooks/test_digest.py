@@ -187,6 +187,12 @@ def test_the_evidence_chooses_what_is_proposed_and_says_why(tmp_path):
     assert "1 of 1 trials worked" in page
 
 
+def test_without_a_file_of_proposals_nothing_is_proposed(tmp_path):
+    _, page = night(tmp_path, DISK, remediations="")
+    assert len(pd.read_parquet(tmp_path / "data/incidents/2026-01-31_proposals.parquet")) == 0
+    assert "No proposal for it is known" in page
+
+
 def test_a_night_without_findings_is_a_clear_page(tmp_path):
     names, page = night(tmp_path)
     nothing = "Nothing to report: all 5 studies reported, and no incident is new or ongoing."
