@@ -148,8 +148,8 @@ def findings_without_news(earlier, findings, *, last_night, nights, missing):
     """Return those `findings` of incidents still open on the `last_night` on which no table of tonight can
     say anything: they stay as they were, and count as `kept`.
 
-    earlier, findings : the first two of `newest_of`. nights : studies with findings of tonight. missing :
-    studies, or tables of their extra notebooks, without.
+    earlier, findings : the first two of `newest_of`. nights : studies with findings of tonight, be it of one
+    table only. missing : studies, or tables of them and of their extra notebooks, without.
     """
     goes_on = (earlier["of"] == last_night) & ~earlier.state.isin(PAST_STATES)
     silent = findings.study.isin(missing) & ~findings.study.isin(list(nights))

@@ -620,6 +620,11 @@ def test_tables_of_further_pages_are_read_and_missed_by_name(tmp_path):
     shown = incidents(tmp_path, "2026-02-01").set_index("title")
     assert shown.state.to_dict() == {"idle GPUs at B": "ongoing", "memory leak on n1": "closed"}
     assert "no news of telemetry" in shown.change["idle GPUs at B"]
+    write_findings([], tmp_path / "data/findings/telemetry_gpus.parquet", "telemetry")
+    cut(tmp_path / "data/findings/telemetry.parquet")
+    run_cells(NOTEBOOK, tmp_path, day="2026-02-02", nights=dict.fromkeys(STUDIES, "2026-02-02"), **QUICK)
+    shown = incidents(tmp_path, "2026-02-02").set_index("title")
+    assert shown.state.to_dict() == {"idle GPUs at B": "resolved"}, "its own table has been read"
 
 
 def test_every_parameter_of_the_ranking_is_explained_with_its_value(first):
