@@ -63,7 +63,8 @@ def track_incidents(
         else:
             name = ids_then.get(number) or new_incident_id(one["key"], day, used)
             whence = next((other for other, numbers in matches.items() if number in numbers), "")
-            rows.append({"incident": name} | row_new(one, members, whence, watched, day))
+            then = before.loc[whence] if whence else None
+            rows.append({"incident": name} | row_new(one, members, then, watched, day))
         used.add(name)
         names.append(name)
     gone = rows_gone(before, names, matches)
@@ -119,12 +120,15 @@ def row_continued(one, then, findings, past, escalation_factor):
     return one | {"first_seen": then.first_seen} | state
 
 
-def row_new(one, findings, whence, watched, day):
-    """Return the row of an incident that no earlier night knows. whence : the id of the one that it was
-    part of, "" of none.
+def row_new(one, findings, then, watched, day):
+    """Return the row of an incident that no earlier night knows. then : the row of the one that it was part
+    of, by its id, None of none; what had ended with that one is no news once more.
     """
-    state = {"state": "new", "change": f"split from {whence}" if whence else ""}
-    if ended_unwatched(one, findings, watched):
+    state = {"state": "new", "change": "" if then is None else f"split from {then.name}"}
+    had_ended = then is not None and (then.ended or then.state in PAST_STATES)
+    if had_ended and one["ended"] and not seen_after(then.end, findings, False):
+        state |= {"state": "closed"}
+    elif ended_unwatched(one, findings, watched):
         state = {"state": "closed", "change": NOT_WATCHED}
     return one | {"first_seen": day, "age_nights": 1} | state
 
