@@ -408,12 +408,24 @@ def run_snakemake(arguments, reading, writing, quiet):
 
 def publish_night(path, day, *, tell=True):
     """Publish the night of the configuration at `path` in a process of its own, and return its exit code."""
-    with forked(lambda: sys.exit(publish(path, day, tell=tell))) as child:
+    with forked(publish_alone, path, day, tell) as child:
         pass
     if child.exitcode < 0:
         name = signal.Signals(-child.exitcode).name
         print_line(f"the site is not finished: its process was killed ({name}); the same command makes it")
     return child.exitcode
+
+
+def publish_alone(path, day, tell):
+    """Publish the night of the configuration at `path`, which ends this process; one that is stopped ends by
+    the signal, since a traceback would say nothing of the night.
+    """
+    try:
+        sys.exit(publish(path, day, tell=tell))
+    except KeyboardInterrupt as error:
+        number = error.args[0] if error.args else signal.SIGINT
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
@@ -32,7 +33,10 @@ def processors():
 
 
 def keep(work):
-    """Keep the function that this fork is to call."""
+    """Keep the function that this fork is to call, and leave an interrupt from the keyboard to the process
+    that waits for it: each fork would print a traceback.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     global _work
     _work = work
 

@@ -109,6 +109,14 @@ def test_a_site_for_which_there_is_no_room_is_one_line(tmp_path, monkeypatch, ca
     assert capsys.readouterr().err == f"nightshift: {tmp_path} {why}\n"
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_site_that_is_stopped_is_one_line(number, monkeypatch, capfd):
+    monkeypatch.setattr(night, "publish", lambda *_, **__: night.stop(number, None))
+    assert night.publish_night("site.yaml", "2026-01-31") == -number
+    line = f"the site is not finished: its process was killed ({number.name}); the same command makes it"
+    assert capfd.readouterr().err == f"nightshift: {line}\n"
+
+
 def test_missed_nights_are_made_up_for_in_order_and_told_with_the_last(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(REPOSITORY)
     done = []

@@ -28,6 +28,11 @@ def test_what_goes_wrong_in_one_is_raised_here(n_processors):
         each_in_a_process(lambda item: 1 // item, [1, 0])
 
 
+def test_an_interrupt_is_left_to_the_process_that_waits(monkeypatch):
+    monkeypatch.setattr(processes, "processors", lambda: 2)
+    assert each_in_a_process(lambda item: os.kill(os.getpid(), signal.SIGINT), [0, 1]) == [None, None]
+
+
 def test_a_fork_that_is_killed_costs_nothing_but_time(monkeypatch):
     monkeypatch.setattr(processes, "processors", lambda: 2)
     here = os.getpid()
