@@ -29,6 +29,7 @@ def track_incidents(
     *,
     day,
     escalation_factor=1.5,
+    still_h=6.0,
     remembered=None,
     watched=None,
     stored=None,
@@ -40,10 +41,11 @@ def track_incidents(
     and its findings; both may be empty. remembered : findings of all earlier nights; those that the sources
     of an incident had forgotten when it was last seen count too, except topics of tickets, whose weeks move
     on. An incident continues the earlier one that `match_identities` gives it; of several, the oldest, of
-    which the others become part. The notebook explains the states. Findings that are `kept` are of an earlier
-    night: their study has none of tonight. watched : studies that reported on the night before (None: all),
-    see `ended_unwatched`. stored : what this night and later ones held when they ran before, findings with
-    `incident` and `first_seen`; a new incident takes its name of then, see `ids_of_earlier_run`.
+    which the others become part. The notebook explains the states. still_h : hours after which something has
+    ended, as in `summarise_incidents`. Findings that are `kept` are of an earlier night: their study has none
+    of tonight. watched : studies that reported on the night before (None: all), see `ended_unwatched`.
+    stored : what this night and later ones held when they ran before, findings with `incident` and
+    `first_seen`; a new incident takes its name of then, see `ids_of_earlier_run`.
     """
     nothing = pd.DataFrame(columns=["incident", "first_seen", "state", "ended", "of"])
     before = (earlier if len(earlier) else nothing).set_index("incident")
@@ -58,7 +60,7 @@ def track_incidents(
             name = taken[number]
             rows.append(
                 {"incident": name}
-                | row_continued(one, before.loc[name], members, of_name(name), escalation_factor)
+                | row_continued(one, before.loc[name], members, of_name(name), escalation_factor, still_h)
             )
         else:
             name = ids_then.get(number) or new_incident_id(one["key"], day, used)
@@ -103,11 +105,11 @@ def with_older(earlier_findings, remembered, before):
     return pd.concat([earlier_findings, older], ignore_index=True) if len(older) else earlier_findings
 
 
-def row_continued(one, then, findings, past, escalation_factor):
+def row_continued(one, then, findings, past, escalation_factor, still_h=6.0):
     """Return the row of an incident of tonight, `one`, that earlier nights knew as `then`; arguments as in
     `continued`.
     """
-    state = continued(one, then, findings, past, escalation_factor)
+    state = continued(one, then, findings, past, escalation_factor, still_h)
     if one["start"] > then.start:  # its source may have forgotten how it began
         stays = (
             ["start"]
@@ -245,9 +247,9 @@ def new_incident_id(key, day, used):
     raise ValueError(f"more than 65,536 incidents first seen on {day}")
 
 
-def continued(one, then, findings, past, escalation_factor):
+def continued(one, then, findings, past, escalation_factor, still_h=6.0):
     """State, age_nights and change of an incident that earlier nights had as `then`; findings, past : its
-    findings tonight and then.
+    findings tonight and then. still_h : as in `track_incidents`.
     """
     had_ended, further = (
         then.ended or then.state in PAST_STATES,
@@ -256,7 +258,7 @@ def continued(one, then, findings, past, escalation_factor):
     also = [f"now also seen by {', '.join(further)}"] * bool(further)
     told_late = not set(one["studies"]) & set(then.studies)
     stays_closed = {"state": "closed", "age_nights": int(then.age_nights), "change": "".join(also)}
-    if had_ended and one["ended"] and not seen_tonight(then.end, findings):
+    if had_ended and one["ended"] and not came_back(then.end, findings, still_h):
         return stays_closed
     if had_ended and not seen_after(then.end, findings, told_late):
         return stays_closed | {"ended": True, "end": then.end}
@@ -283,13 +285,16 @@ def continued(one, then, findings, past, escalation_factor):
     }
 
 
-def seen_tonight(end, findings):
-    """Whether a daily source saw one of the findings on its night, before which the `end`, UTC, lies: an
-    incident that came back and has ended once more is news, as a new one that has ended is.
+def came_back(end, findings, still_h):
+    """Whether a daily source has seen any of the findings more than `still_h` hours after `end`, UTC, when it
+    was known to have ended: what came back and has ended once more is news, as what is new and has ended is.
+
+    Only what lasted to the day before its night counts, of which the source may have known nothing then: a
+    new model may find more in days that are long past.
     """
-    end_h = hours_of(pd.Series([end])).iloc[0]
+    since_h = hours_of(pd.Series([end])).iloc[0] + still_h
     daily = findings.cadence == "day"
-    return bool((daily & (findings.night_h >= end_h) & (findings.last_h > findings.night_h)).any())
+    return bool((daily & (findings.last_h > since_h) & (findings.last_h > findings.night_h - DAY_H)).any())
 
 
 def seen_after(end, findings, told_late):

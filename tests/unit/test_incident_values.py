@@ -181,10 +181,11 @@ def test_what_had_ended_is_back_only_if_it_was_there_after_its_end():
     ("end", "first", "last", "state", "change"),
     [
         (at(7, 9), at(8, 4), at(8, 10), "escalated", "it is back"), (at(7), at(6), at(8, 1), "escalated", "it is back"),
-        (at(7, 9), at(7, 20), at(8), "closed", ""), (at(8, 1), at(8, 4), at(8, 10), "closed", ""), (pd.NaT, at(8, 4), at(8, 10), "closed", ""),
+        (at(7, 9), at(7, 20), at(7, 23), "escalated", "it is back"), (at(7, 9), at(7, 10), at(7, 15), "closed", ""),
+        (at(5), at(5, 20), at(6, 20), "closed", ""), (pd.NaT, at(8, 4), at(8, 10), "closed", ""),
     ],
 )  # fmt: skip
-def test_what_came_back_on_the_night_itself_is_news_though_it_has_ended_once_more(end, first, last, state, change):
+def test_what_came_back_of_late_is_news_though_it_has_ended_once_more(end, first, last, state, change):
     found = table(finding("slow_source", "A_DISK", "A", first, last))  # of the night of the 8th
     found["night_h"] = hours_of(found.night)
     one = {"studies": ["transfers"], "ended": True, "impacts": []}
