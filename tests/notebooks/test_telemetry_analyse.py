@@ -176,6 +176,7 @@ def test_a_server_with_a_past_is_judged_by_it_and_a_drifting_one_raises_no_alarm
     assert night.findings.entity.tolist() == ["s2"]
     assert night.findings.p_value[0] < 0.02
     assert night.of["s2"].start == runs["s2"].start[n - 20]
+    assert "(this node when healthy); since " in night.of["s2"].evidence  # not of all nodes, of which one lies elsewhere
     shares = night.scores.groupby("node_id").flagged.mean()
     assert shares["drifts"] < 0.03
     assert night.scores.groupby("node_id").size().eq(7 * 48).all()  # the nights that calibrate are not judged again
@@ -187,7 +188,8 @@ def test_few_data_are_a_page_without_a_number_that_is_none_and_say_what_they_can
     models = helpers.study_paths("telemetry", tmp_path).models
     few = pd.read_parquet(models / "calibration.parquet").iloc[:: -(-2000 // calibration)]
     helpers.write_parquet(few.head(calibration), models / "calibration.parquet")
-    windows = pd.concat([run_of("login", f"{job:.0f}" * constant, NOON - job * pd.Timedelta("1h"), n=3) for job in range(20 if constant else 1)])
+    jobs = [(str(hour), NOON - hour * pd.Timedelta("1h")) for hour in range(20)] + [("20", NOON)]  # the last two share the node
+    windows = pd.concat([run_of("login", job, start, n=3) for job, start in (jobs if constant else [("", NOON)])])
     write_clean(tmp_path, windows.assign(**dict(zip(FEATURES, (50.0, 1.0, 50.0, 1.0), strict=True))) if constant else windows)
     names, page = run_cells(NOTEBOOK, tmp_path, day=DAY)
     assert names["RECORDED"]["verdict"] == "too little history"
