@@ -220,7 +220,8 @@ def combined_fits(fits, tasks, *, seed):
 
 def run_limits(p, good, *, run_error):
     """Find (low, high): at most `run_error` of the runs with a probability at or beyond each are wrong; -1 or
-    2, which none reaches, where nothing is.
+    2, which none reaches, where nothing is. Both are probabilities of runs, to the last digit, so that those
+    that are equal to them lie beyond.
 
     p : probability that a run is good (n,). good : bool (n,), whether it is.
     """
@@ -232,7 +233,7 @@ def run_limits(p, good, *, run_error):
         fits_in = np.flatnonzero(last & (wrong <= run_error))
         return float(p[order][fits_in[-1]]) if len(fits_in) else 2.0
 
-    return 1 - first(1 - p, ~good), first(p, good)
+    return max(-first(-p, ~good), -1.0), first(p, good)  # 1 - (1 - p) would differ in its last digit
 
 
 def run_table(learned, scaling):
