@@ -171,7 +171,14 @@ def test_fewer_variants_can_be_trained_and_candidates_always_are(tmp_path):
 
 
 def test_an_inverted_dataset_is_not_used_and_when_none_is_left_nothing_is_certified(tmp_path):
-    done = train(tmp_path / "one", table(inverted=["JetHT"]))
+    clean = table(inverted=["JetHT"])
+    clean.loc[(clean.run == 104) & (clean.lumisection == 5) & (clean.dataset == "SingleMuon"), "measured"] = False
+    done = train(tmp_path / "one", clean)
+    folds, calibration = (pd.read_parquet(done.paths.models / f"{name}.parquet") for name in ("folds", "calibration"))
+    unseen = folds[(folds.label == "good") & folds.SingleMuon.isna()]  # by the only dataset in use: such a one is never flagged
+    assert unseen[["run", "lumisection"]].to_numpy().tolist() == [[104, 5]]
+    assert len(calibration) == (folds.label == "good").sum() - 1
+    assert calibration.SingleMuon.notna().all()
     assert done.detector["datasets"]["JetHT"]["inverted"]
     assert done.detector["datasets"]["JetHT"]["auc_expert"] < 0.5
     assert done.detector["weights"] == {"SingleMuon": 1.0}
