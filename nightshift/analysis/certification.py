@@ -80,12 +80,15 @@ def number_of(feature):
     return feature.rpartition("|")[2]
 
 
-def usual_rows(good):
+def usual_rows(good, judged):
     """Select the lumisections that say what is usual: the validation part, or all, where that part has fewer
-    than MIN_USUAL.
+    than MIN_USUAL; of a model so old that none of its runs is in the table any more, the judged ones.
 
-    good : rows of the clean table, the good measured lumisections of one dataset in learned runs.
+    good : rows of the clean table, the good measured lumisections of one dataset in learned runs. judged :
+    the measured ones in judged runs.
     """
+    if not len(good):
+        return judged
     held_out = good[good.part == "validation"]
     return held_out if len(held_out) >= MIN_USUAL else good
 

@@ -22,6 +22,7 @@ from certification_tables import (
     deviate,
     lumisections,
     numbers,
+    quality,
     rows,
     write_classifier,
     write_clean,
@@ -274,6 +275,18 @@ def test_a_dataset_that_is_not_measured_leaves_the_verdict_to_the_others(tmp_pat
     night = analysed(tmp_path)
     assert night.golden == GOLDEN | {105: [[1, LS]]}
     assert "run 103, lumisections 1-20" in night.of
+
+
+def test_a_model_that_is_older_than_all_runs_in_the_table_still_says_why(tmp_path):
+    write_study(tmp_path)
+    clean = clean_table()
+    write_clean(tmp_path, clean[clean.run.isin(JUDGED)])
+    night = analysed(tmp_path)
+    assert night.of["run 103, lumisections 1-20"].evidence.startswith(
+        "20 of 20 lumisections flagged in ZeroBias and JetHT, 10 /pb recorded in them: b "
+    )
+    assert not re.search(r"\bnan\b", night.page)
+    assert "judged runs, newer" in quality(tmp_path)
 
 
 def test_nothing_to_judge_is_said_and_leaves_empty_tables(tmp_path):

@@ -305,9 +305,10 @@ def test_numbers_are_told_in_words():
 
 
 def test_usual_are_validation_lumisections_where_there_are_enough_and_datasets_go_by_their_weight():
-    good = pd.DataFrame({"part": ["train"] * 10 + ["validation"] * 50})
-    assert set(usual_rows(good).part) == {"validation"}
-    assert len(usual_rows(good[:59])) == 59
+    good, judged = pd.DataFrame({"part": ["train"] * 10 + ["validation"] * 50}), pd.DataFrame({"part": ["test"] * 3})
+    assert set(usual_rows(good, judged).part) == {"validation"}
+    assert len(usual_rows(good[:59], judged)) == 59
+    assert len(usual_rows(good[:0], judged)) == 3  # the model is older than all runs in the table
     of_set = {name: {"scaling": {f"{name}|mean": {}, "all|mean": {}}} for name in "ab"}
     trained = Trained({"weights": {"a": 0.2, "b": 0.8}, "datasets": of_set}, None, {})
     assert (trained.in_order, trained.features) == (["b", "a"], ["b|mean", "all|mean", "a|mean"])
