@@ -98,11 +98,15 @@ def explained(reports, incidents):
 def share_of_nights(hits, nights, *, rng, resamples):
     """Compute the share of true ones among `hits` (n,) with its 95% interval: (share, low, high).
 
-    nights : (n,), numbers of weeks. Stretches of GAP weeks are drawn together, since windows overlap.
+    nights : (n,), numbers of weeks. Stretches of GAP weeks are drawn together, since windows overlap; a single
+    one does not tell how they differ, and its interval is (0, 1).
     """
     table = pd.DataFrame({"hits": np.asarray(hits, float), "all": 1.0})
-    sums = resampled_sums(table, np.asarray(nights) // GAP, rng=rng, resamples=resamples)
+    stretch = np.asarray(nights) // GAP
+    sums = resampled_sums(table, stretch, rng=rng, resamples=resamples)
     shares = sums[:, 0] / sums[:, 1]
+    if len(np.unique(stretch)) < 2:
+        return float(shares[0]), 0.0, 1.0
     return float(shares[0]), *percentile_interval(shares[1:])
 
 

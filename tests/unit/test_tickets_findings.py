@@ -142,6 +142,9 @@ def test_rates_of_earlier_weeks_are_said_where_they_go_beyond_what_is_stated():
     assert excess_words(rates).startswith("backlog 25.00% (")
     assert excess_words(rates.assign(unexplained=0.0)) == ""
     assert excess_words(observed_rates(nights[:0], None, rng=np.random.default_rng(0), resamples=10)) == ""
+    first = observed_rates(nights[:7], None, rng=np.random.default_rng(0), resamples=100)  # of one stretch, whose weeks share their luck
+    assert first[["observed", "low", "high"]].to_numpy()[0].tolist() == [2 / 7, 0, 1]
+    assert excess_words(first) == ""
 
 
 # --------------------------------------------------------------------------------------------------------------- weeks
