@@ -49,13 +49,26 @@ class Examples:
 
     @cached_property
     def job(self):
-        """Return the job of each window, (n,)."""
-        return self.windows.job_id.to_numpy()
+        """Return the job of each window, (n,), or what stands for it, see `jobs_or_days`."""
+        return jobs_or_days(self.windows).to_numpy()
 
     @cached_property
     def of_run(self):
         """Return the number of each window within its run, int (n,)."""
         return self.windows.groupby(["job_id", "node_id"]).cumcount().to_numpy()
+
+
+def jobs_or_days(windows):
+    """Name what shares its luck: the job of each window or, of one without a job, its node and day: Series.
+
+    Beside jobs, all windows without one would else be a single job, and be judged by models that have seen
+    none of them: where nodes idle, hardly a job could be stranger than that.
+
+    windows : DataFrame job_id, node_id, start.
+    """
+    alone = windows[windows.job_id == ""]
+    number = alone.groupby(["node_id", alone.start.dt.floor("D")]).ngroup()
+    return windows.job_id.mask(windows.job_id == "", " " + number.astype("str"))  # no job is called so
 
 
 def select_features(windows, features, false_discovery_rate):
@@ -196,8 +209,8 @@ def fit_on_all(examples, candidates, *, seed):
 
 
 def split_jobs(examples, n_folds, *, seed):
-    """Split into (rows that train, rows that are predicted): by jobs in `n_folds` folds, or, where that is
-    below two, once by time on each node, the first four fifths against the last.
+    """Split into (rows that train, rows that are predicted): by jobs (`jobs_or_days`) in `n_folds` folds, or,
+    where that is below two, once by time on each node, the first four fifths against the last.
 
     AssertionError where there are jobs and fewer than two folds.
     """
@@ -251,7 +264,8 @@ def write_diagnosis_errors(folder, examples, predictions):
     diagnosed = {name: classes[p[rows].argmax(axis=1)] for name, p in predictions.items()}
     errors = pd.DataFrame({name: kind != examples.y[rows] for name, kind in diagnosed.items()}, dtype=float)
     row = table_key(windows, ["job_id", "node_id", "start"])
-    write_test_errors(folder, errors, row=row, group=windows.job_id, measure="share of wrong diagnoses")
+    group = jobs_or_days(windows)
+    write_test_errors(folder, errors, row=row, group=group, measure="share of wrong diagnoses")
 
 
 # ---------------------------------------------------------------------------------------------------- Figures

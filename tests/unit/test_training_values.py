@@ -17,6 +17,7 @@ from nightshift.detectors.telemetry_diagnosis import (
     figures,
     fit_classifier,
     fold_numbers,
+    jobs_or_days,
     labels_needed,
     out_of_fold,
     predict,
@@ -121,6 +122,20 @@ def test_jobs_are_split_in_folds_and_servers_by_time():
     [(train, unseen)] = split_jobs(servers, 1, seed=1)
     assert (train.tolist(), unseen.tolist()) == (list(range(8)), [8, 9, 10]), "what ends when the last fifth begins teaches"
     assert fold_numbers([(train, unseen)], servers.windows).tolist() == [False] * 10 + [True]
+
+
+def test_beside_jobs_windows_without_one_are_split_by_the_days_of_their_nodes():
+    """All of them as one job would be predicted by models that have seen none of them, and calibrate what jobs are compared with."""
+    mixed = examples_of(["1", "1", "2", "3"] + [""] * 8, ["none"] * 12)
+    days, nodes = np.array([0] * 4 + [0, 0, 1, 1, 0, 0, 1, 1]), ["n"] * 8 + ["m"] * 4
+    start = mixed.windows.start + pd.to_timedelta(days, unit="D")
+    mixed = Examples(mixed.windows.assign(start=start, end=start + MINUTE, node_id=nodes), ["x"], ["none"], thin=1, false_discovery_rate=0.05)
+    assert mixed.job[:4].tolist() == ["1", "1", "2", "3"]
+    assert pd.factorize(mixed.job[4:])[0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    for train, unseen in split_jobs(mixed, 3, seed=1):
+        assert not set(mixed.job[train]) & set(mixed.job[unseen])
+        assert (mixed.windows.job_id[train] == "").any(), "each fold has learned from windows without a job"
+    assert jobs_or_days(mixed.windows[:4]).tolist() == ["1", "1", "2", "3"]
 
 
 def test_windows_are_predicted_where_they_are_unseen_and_by_whom():
