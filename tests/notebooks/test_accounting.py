@@ -398,6 +398,11 @@ def test_too_short_a_past_is_said_before_nothing_unusual(chain, tmp_path):
     assert page.startswith("**Too little history to find anything in the 3 weeks to the week of 2026-01-26.**")
     assert html.escape(reason[:60]) in page
     assert "Nothing unusual" not in page
+    helpers.write_parquet(clean[(clean.week >= MONDAYS[-3]) & (clean.site == "S0")], paths.clean)  # nothing before the judged weeks
+    names, page = run_cells("accounting/4_analyse.ipynb", products, day=SUNDAY, alarm_rate=0.01)
+    assert page.startswith("**Too little history to find anything in the 3 weeks to the week of 2026-01-26.**")
+    assert names["title"].endswith("in the mean of the last 3 weeks (red)")
+    assert not re.search(r"\b(nan|inf)\b", page)
 
 
 @pytest.mark.parametrize(
