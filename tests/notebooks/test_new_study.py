@@ -16,6 +16,7 @@ from conftest import REPOSITORY
 
 from nightshift import catalog
 from nightshift.new_study import make_study
+from nightshift.statistics import benjamini_hochberg
 
 DAY = "2026-01-31"
 CODE = ("workflow", "helpers.py", "nightshift", "templates", "sites.yaml", "remediations.yaml", "notebooks/digest.ipynb", "notebooks/backtest.ipynb")
@@ -131,6 +132,20 @@ def test_each_command_ends_well(checkout):
     assert {name: code for name, (code, _) in printed.items()} == dict.fromkeys(printed, 0), printed
     assert "extract: {source: values.csv}" in printed["new-study"][1]
     assert sorted(path.name for path in (folder / "notebooks/demo").iterdir()) == [*(f"{step}.ipynb" for step in catalog.STEPS), "study.yaml"]
+
+
+def test_findings_are_kept_among_all_things_that_were_looked_at():
+    """Of a thousand quiet things, 35 have a flagged day in a week: only among these would each be a finding."""
+    cells = json.loads((REPOSITORY / "templates/study/4_analyse.ipynb").read_text())["cells"]
+    decides = next("".join(cell["source"]) for cell in cells if "benjamini_hochberg(worst" in "".join(cell["source"]))
+    things = pd.DataFrame({"entity": np.repeat(np.arange(1000).astype(str), 7), "site": "A", "date": np.tile(pd.date_range("2026-01-25", DAY), 1000)})
+    p_value = np.random.default_rng(1).permutation(np.arange(1, 7001)) / 7001
+    judged = things.assign(value=1.0, usual=0.0, score=1 / p_value, p_value=p_value, flagged=p_value <= 0.005)
+    rates = {"judged_days": 7, "finding_rate": 0.5, "false_discovery_rate": 0.05, "n_things": 1000}
+    for least, n in ((1.0, 0), (1e-6, 1)):  # one that lies beyond all others stands out alone
+        names = {"judged": judged.assign(p_value=judged.p_value.where(judged.score < judged.score.max(), judged.p_value * least))} | rates
+        exec(decides.partition("findings = worst")[0], names | {"np": np, "pd": pd, "benjamini_hochberg": benjamini_hochberg}, names)
+        assert len(names["worst"]) == n
 
 
 def test_its_incident_is_on_the_front_page_in_the_feed_and_in_the_digest(checkout):
