@@ -78,7 +78,10 @@ def event_of(grid, row, flagged, *, n_judged):
     start = weeks.get_loc(alike.min())
     over = grid.core[row, start:] > 0 if kind == "silent" else weeks[start:] > alike.max()
     length = int(np.argmax(over)) if over.any() else len(over)
-    expected, low, high = (grid.features[name][row, start] for name in ("expected", "low", "high"))
+    # where no week of the long window was active, nothing was usual
+    expected, low, high = (
+        np.nan_to_num(grid.features[name][row, start]) for name in ("expected", "low", "high")
+    )
     observed = float(np.nanmean(grid.core[row, start : start + length]))
     return {
         "row": row,

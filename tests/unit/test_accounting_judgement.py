@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nightshift.analysis.accounting import changes_by_site
+from nightshift.analysis.accounting import changes_by_site, find_events, follow_losses
 from nightshift.analysis.accounting_importance import with_priorities
 from nightshift.analysis.accounting_quality import UNMEASURED, alarms_outside, doubts_about, method_in_use, read_incidents, weeks_outside
-from nightshift.analysis.accounting_wording import finding_at, silent_source_words, table_to_read
+from nightshift.analysis.accounting_wording import described, finding_at, silent_source_words, table_to_read
+from nightshift.detectors.accounting import SeriesGrid
 from nightshift.sources.accounting.steps import WEEK
 from nightshift.statistics import check_shares
 
@@ -117,6 +118,18 @@ def test_a_site_that_changed_much_is_told_with_its_finding_or_why_it_has_none():
     by_chance = "none: what was flagged is no rarer than chance allows"
     assert finding_words(found.assign(status="by chance")) == [burst, by_chance, by_chance]
     assert finding_words(found[:0].assign(status=""))[2] == "none: no series of the site is strange by itself"
+
+
+def test_what_is_back_after_more_than_the_long_window_has_nothing_as_its_usual():
+    """A baseline flags such a week, of which no trailing window knows an active one: its hours are all gained."""
+    weeks = pd.date_range("2025-01-06", periods=71, freq="7D", tz="UTC")
+    hours = np.r_[np.full(30, 100.0), np.zeros(26), 500.0]  # after half a year of silence the series has ended
+    clean = pd.DataFrame({"site": "S", "vo": "a", "week": [*weeks[:56], weeks[-1]], "core_hours": hours})
+    grid = SeriesGrid.of_table(clean.assign(wall_hours=hours, cpu_hours=hours, jobs=hours))
+    scored = pd.DataFrame({"row": [0], "week": weeks[-1:], "test": "robust_z", "score": 9.0, "p_value": 1e-4, "flagged": True})
+    found = described(grid, follow_losses(grid, [], find_events(grid, scored, n_judged=3)))
+    assert found[["kind", "expected", "change_hours"]].to_numpy().tolist() == [["returned", 0, 500]]
+    assert found.evidence[0].startswith("back after 40 silent weeks with 500 core hours a week, usually 0 (0 to 0)")
 
 
 def test_what_matters_more_moves_up_and_other_jobs_for_as_many_hours_come_last():
