@@ -227,8 +227,9 @@ def score_tickets(tickets, calibration, *, alarm_rate):
     """Score how far tickets lie from their topics: DataFrame ticket_id, cluster, score, p_value, flagged.
 
     tickets : DataFrame ticket_id, topic, distance. calibration : the same of the tickets that were held out
-    when the topics were made. A topic with too few of them is judged by those of all. A ticket that is one of
-    them counts by the distance that it had then, one that was learned by its distance from topics without it
+    when the topics were made. A topic that has too few of them for a p-value of half the `alarm_rate` is
+    judged by those of all, else none of its tickets could ever be flagged. A ticket that is one of them
+    counts by the distance that it had then, one that was learned by its distance from topics without it
     (`distances_of`): topics lie nearer to what they were made with. Without any, no p-value is below 1.
     """
     held_out = calibration.set_index("ticket_id").distance
@@ -236,7 +237,9 @@ def score_tickets(tickets, calibration, *, alarm_rate):
     scored["score"] = tickets.ticket_id.map(held_out).fillna(tickets.distance).astype(float)
     scored["p_value"] = 1.0
     if len(scored) and len(calibration):
-        scored["p_value"] = p_values(scored.score, calibration.distance, scored.cluster, calibration.topic)
+        of_topics = scored.cluster, calibration.topic
+        least = {"min_calibration": int(2 / alarm_rate)}
+        scored["p_value"] = p_values(scored.score, calibration.distance, *of_topics, **least)
     return scored.assign(flagged=scored.p_value <= alarm_rate)
 
 

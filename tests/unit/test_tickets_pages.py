@@ -82,6 +82,16 @@ def test_a_ticket_is_scored_by_its_rank_among_held_out_ones():
     assert score_tickets(tickets, held_out.head(0), alarm_rate=0.01).p_value.tolist() == [1.0, 1.0, 1.0]
 
 
+def test_a_topic_whose_held_out_tickets_cannot_reach_the_alarm_rate_is_judged_by_those_of_all():
+    ids = [f"h{i}" for i in range(450)]
+    held_out = pd.DataFrame({"ticket_id": ids, "topic": ["t1"] * 150 + ["t2"] * 300, "distance": np.linspace(0.01, 0.99, 450)})
+    tickets = pd.DataFrame({"ticket_id": ["new"], "topic": "t1", "distance": 2.0})
+    scored = score_tickets(tickets, held_out, alarm_rate=0.005)  # among 150 no p-value is below 0.0066
+    assert scored.p_value.tolist() == [pytest.approx(1 / 451)]
+    assert scored.flagged.all()
+    assert score_tickets(tickets, held_out, alarm_rate=0.02).p_value.tolist() == [pytest.approx(1 / 151)]
+
+
 @pytest.mark.parametrize(
     ("working_hours", "closed_days", "words"),
     [
