@@ -379,6 +379,8 @@ def test_a_worse_detector_does_not_replace_the_stored_one_and_an_equal_one_does(
     metrics = json.loads((paths.models / "metrics.json").read_text())
     assert [m["name"] for m in metrics["models"] if m["in_use"]] == ["combined"]
     assert [m["model"] for m in metrics["models"]] == [m["model"] for m in chain.metrics["models"]]  # the same seed, the same figures
+    step("3_train", products, **SMALL | {"day": "2026-02-04", "silence_weight": 1e-9, "report_weeks": 2} | by_flags)
+    assert json.loads((paths.models / "detector.json").read_text())["report_weeks"] == 2  # not three, as of one that is better
 
 
 def test_too_short_a_past_is_said_before_nothing_unusual(chain, tmp_path):
