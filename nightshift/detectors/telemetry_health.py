@@ -269,7 +269,7 @@ def stored_before(paths, features):
     """Tell what an earlier training has stored in `paths.models`: a Before.
 
     features : set of today's features. A stored classifier fits today's data when they come from the same
-    source, as long as it measures what the models read.
+    source, in windows of the same length and step, as long as it measures what the models read.
     """
     detector, metrics, status = (
         paths.models / "detector.json",
@@ -283,7 +283,10 @@ def stored_before(paths, features):
     models = read_json(metrics).get("models", []) if is_whole(paths.models, detector.name) else []
     description = read_json(detector) if models else {}
     reads = {*description.get("inputs", []), *description.get("features", [])}
-    same_source = description.get("source") == source
-    fits = reads <= features and same_source and (paths.models / "classifier.skops").exists()
+    same_source, cut = description.get("source") == source, description.get("windows", {})
+    same_cut = all(
+        cut[name] == about_data["windows"].get(name) for name in ("window_s", "step_s") if name in cut
+    )
+    fits = reads <= features and same_source and same_cut and (paths.models / "classifier.skops").exists()
     figures = [m["model"] for m in models if m["in_use"] and m["metric"].startswith("macro-F1")]
     return Before(models, description, about_data, fits, max(figures, default=-1.0))

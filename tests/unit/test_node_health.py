@@ -98,6 +98,8 @@ def test_a_stored_classifier_serves_where_its_features_and_source_are_those_of_t
     assert stored_before(stored(tmp_path), {"x0", "x1"}).fits
     assert not stored_before(stored(tmp_path), {"x0"}).fits
     assert not stored_before(stored(tmp_path, source="prometheus"), {"x0", "x1"}).fits
+    assert stored_before(stored(tmp_path, windows={"window_s": 60, "counters": []}), {"x0", "x1"}).fits
+    assert not stored_before(stored(tmp_path, windows={"window_s": 600, "counters": ["b"]}), {"x0", "x1"}).fits
     paths = stored(tmp_path)
     (paths.models / "classifier.skops").unlink()
     assert not stored_before(paths, {"x0", "x1"}).fits
