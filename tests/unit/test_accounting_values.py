@@ -394,10 +394,10 @@ def test_jobs_of_htcondor_that_left_the_queue_and_ran_have_a_row():
     assert not recognised("C = 1", "A = 1", "B = 2")
 
 
-def lsf_line(cpu=("10.5", "0"), project="physics", started="1769846400"):
+def lsf_line(cpu=("10.5", "0"), project="physics", started="1769846400", index="0"):
     cells = ['"JOB_FINISH"', '"10.1"', "1769853600", "77", "1", "0", "4", "1769840000", "0", "0", started, '"user1"', '"normal"', *['""'] * 9]
     behind = [str(n) for n in range(30)]
-    behind[4], behind[5], behind[24] = *cpu, f'"{project}"'
+    behind[4], behind[5], behind[24], behind[29] = *cpu, f'"{project}"', index
     return " ".join([*cells, "1", '"asked"', "2", '"2*n1"', '"n2"', *behind]) + "\n"
 
 
@@ -410,6 +410,15 @@ def test_a_line_of_lsf_has_its_fields_behind_two_lists_of_hosts():
     row = lsf.row_of("south", job)
     assert [row[name] for name in ("RecordId", "VOName", "CoreHours")] == ["south/77/1769840000/1769846400/1769853600", "physics", "6"]
     assert [lsf.row_of("south", lsf.job_of(lsf_line(project=name)))["VOName"] for name in ("default", "")] == ["no group"] * 2
+
+
+def test_the_jobs_of_an_array_of_lsf_are_no_copies_of_each_other(tmp_path):
+    path, extraction = tmp_path / "south.lsb.acct", Extraction(tmp_path, (None, None))
+    lines = [lsf_line(index=index) for index in "012"] + [lsf_line(started="0", index=index) for index in "12"]
+    path.write_text("".join(lines) + lsf_line().rsplit(" ", 1)[0])  # an old version writes no index
+    [page] = lsf.read_accounting(path, extraction)
+    assert [identity.split("/")[1] for identity in page.RecordId] == ["77", "77[1]", "77[2]", "77"]
+    assert extraction.items == {"never ran": {"south/77[1]", "south/77[2]"}}
 
 
 def test_a_file_of_lsf_without_a_job_that_ended_is_refused_and_an_empty_one_is_empty(tmp_path):

@@ -16,7 +16,7 @@ from nightshift.sources.files import LayoutError, open_text
 
 FIELD = re.compile(r'"((?:[^"]|"")*)"|(\S+)')
 EVENT, ENDED, JOB, SUBMITTED, STARTED, USER, QUEUE, HOSTS = 0, 2, 3, 7, 10, 11, 12, 22  # before the hosts
-USER_CPU, SYSTEM_CPU, PROJECT = 4, 5, 24  # counted from the status, which follows the hosts
+USER_CPU, SYSTEM_CPU, PROJECT, INDEX = 4, 5, 24, 29  # counted from the status, which follows the hosts
 NAMED = re.compile(r'"[A-Z0-9_]+" ')  # a line of an event; events other than ends of jobs are passed over
 NO_LINE = "no whole line of lsb.acct"
 PAGE = 20_000  # lines
@@ -33,8 +33,10 @@ def job_of(line):
     asked = HOSTS + 1 + int(fields[HOSTS])
     status = asked + 1 + int(fields[asked])
     cpu = [float(fields[status + at]) for at in (USER_CPU, SYSTEM_CPU)]
+    # the jobs of an array have one id, and often begin and end in the same second
+    index = next(iter(fields[status + INDEX :]), "0")
     return {
-        "job": fields[JOB],
+        "job": fields[JOB] if index == "0" else f"{fields[JOB]}[{index}]",
         "submitted": fields[SUBMITTED],
         "started": int(fields[STARTED]),
         "ended": int(fields[ENDED]),
