@@ -205,6 +205,19 @@ def test_a_run_of_json_is_a_row_with_what_its_steps_say(tmp_path):
     assert dict(extraction.items) == {"not ended": {"north/10"}}
 
 
+@pytest.mark.parametrize("block", [2**20, 8])
+def test_documents_of_sacct_after_one_another_are_all_read(tmp_path, monkeypatch, block):
+    monkeypatch.setattr("nightshift.sources.files.BLOCK", block)
+    weeks = [{"meta": {}, "jobs": jobs, "errors": []} for jobs in ([slurm_job(7), slurm_job(8)], [], [slurm_job(9)])]
+    path, extraction = tmp_path / "jobs.json", Extraction(tmp_path, (None, None))
+    path.write_text("".join(json.dumps(week, indent=1) + "\n" for week in weeks))
+    [page] = sacct_json.read_json(path, extraction)
+    assert ([identity.split("/")[1] for identity in page.RecordId], extraction.bad_lines) == (["7", "8", "9"], [])
+    path.write_text(path.read_text()[:-20])
+    with pytest.raises(ValueError, match="its JSON breaks off after"):
+        list(sacct_json.read_json(path, extraction))
+
+
 # ------------------------------------------------------------------------------------------------ lines of sacct
 
 

@@ -11,7 +11,7 @@ import re
 
 from nightshift.sources.accounting.records import AccountingFile, frame_of, row_of_job
 from nightshift.sources.excerpts import both_ends, is_small, written
-from nightshift.sources.files import BLOCK, LayoutError, iter_documents, open_text
+from nightshift.sources.files import BLOCK, LayoutError, iter_elements, open_text
 
 JOBS = re.compile(
     r'\s*\{.*?"jobs"\s*:\s*\[', re.DOTALL
@@ -120,14 +120,21 @@ def row_of(job, cores):
 
 
 def jobs_of(path):
-    """Yield the jobs of a file one by one; LayoutError where it has no list of jobs, ValueError where it
-    breaks off.
+    """Yield the jobs of a file one by one, also of documents after one another, as >> leaves them; LayoutError
+    where the first has no list of jobs, ValueError where one breaks off.
     """
     with open_text(path) as file:
         begin = JOBS.match(file.read(BLOCK).lstrip())
     if not begin:
         raise LayoutError("it has no jobs: Slurm 22.05 needs sacct --json without SLURM_TIME_FORMAT")
-    yield from iter_documents(path, begin[0])
+    for document, job in iter_elements(path, "jobs"):
+        yield from jobs_in(document) if job is None else [job]
+
+
+def jobs_in(document):
+    """List the jobs of a whole document; [] for anything else."""
+    jobs = document.get("jobs") if isinstance(document, dict) else None
+    return jobs if isinstance(jobs, list) else []
 
 
 def read_json(path, extraction):
