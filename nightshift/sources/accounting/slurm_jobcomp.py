@@ -21,7 +21,7 @@ from nightshift.sources.files import open_text
 
 PAIR = re.compile(r"(\w+)=(.*?)(?=\s\w+=|\s*$)")  # a name or a folder may hold blanks
 PERSON = re.compile(r"(.+)\((\d+)\)")
-GPUS = re.compile(r"(?:^|,)gres/gpu=(\d+)")
+GPUS = re.compile(r"(?:^|,)gres/gpu(:[^=,]+)?=(\d+)")
 PAGE = 50_000  # lines
 
 
@@ -29,6 +29,15 @@ def name_of(text):
     """Return the name in name(number), as users and groups are written."""
     match = PERSON.fullmatch(text)
     return match[1] if match else text
+
+
+def gpus_of(tres):
+    """Count the GPUs in TRES such as cpu=8,gres/gpu=2; those of single types, such as gres/gpu:a100=2, are
+    added up only where there is no count of all. None where there is neither.
+    """
+    counts = GPUS.findall(tres)
+    whole = [int(n) for kind, n in counts if not kind]
+    return whole[0] if whole else sum(int(n) for _, n in counts) or None
 
 
 def vo_of(job):
@@ -45,11 +54,10 @@ def row_of(site, job):
     KeyError where the line breaks off. `site` is that of jobs that name no cluster.
     """
     start, end = np.datetime64(job["StartTime"], "s"), np.datetime64(job["EndTime"], "s")
-    gpus = GPUS.search(job.get("Tres", ""))
     amounts = {
         "WallDuration": int((end - start).astype(int)),
         "Processors": int(job["ProcCnt"]),
-        "Gpus": int(gpus[1]) if gpus else None,
+        "Gpus": gpus_of(job.get("Tres", "")),
     }
     site = job.get("Cluster") or site
     identity = "/".join([site, job["JobId"], job["StartTime"], job["EndTime"]])
