@@ -662,6 +662,15 @@ def test_a_classad_may_begin_a_string_with_a_line_break(tmp_path):
     assert (jobs[0]["N"], bad) == (5, [])
 
 
+def test_an_expression_of_a_classad_that_begins_with_a_string_ends_with_its_line(tmp_path):
+    """What follows it, the blank line between two jobs above all, would otherwise be taken for the rest of the string."""
+    path = tmp_path / "history"
+    path.write_text('Kind = "a" =?= MY.Kind\nN = 1\n\nPath = "C:\\new\\"\nText = "b\nc"\nN = 2\n')
+    [(jobs, bad)] = htcondor.read_long(path)
+    assert [(sorted(job), job["N"]) for job in jobs] == [(["Kind", "N"], 1), (["N", "Path", "Text"], 2)]
+    assert (jobs[0]["Kind"], bad) == ('"a" =?= MY.Kind', [])
+
+
 def test_a_resource_of_a_usage_record_is_its_type_only_where_it_says_so(tmp_path):
     record = (
         '<UsageRecord><RecordIdentity recordId="r"/><Resource description="{}">BatchPilot</Resource><WallDuration>PT1H</WallDuration></UsageRecord>'

@@ -21,6 +21,7 @@ from nightshift.sources.files import LayoutError, open_text, read_records
 
 LEFT = (3, 4)  # JobStatus of removed and completed jobs
 LINE = re.compile(r"([A-Za-z_]\w*) = (.*)")
+QUOTE = re.compile(r'(?<!\\)"')
 OF_JOBS = {  # attributes of jobs alone; JSON has no order, so that any of them may be the first
     "ProcId",
     "QDate",
@@ -106,6 +107,14 @@ def literal(text):
         return text
 
 
+def is_unfinished(text):
+    """Tell whether the value of an attribute is a string that goes on in the next line, rather than an
+    expression that begins with a string, such as "a" =?= MY.Kind.
+    """
+    closed = len(text) > 1 and text.endswith('"')  # even behind a backslash, as in a path of Windows
+    return text.startswith('"') and not closed and len(QUOTE.findall(text)) % 2 == 1
+
+
 def read_long(path):
     """Yield (jobs, bad) of condor_history -long: paragraphs of `Attribute = value`, a job each."""
     jobs, bad, job, unfinished = [], [], {}, False
@@ -115,7 +124,7 @@ def read_long(path):
                 unfinished = not re.search(r'(^|[^\\])"$', line.rstrip())
             elif match := LINE.match(line):
                 job[match[1]] = literal(text := match[2].rstrip())
-                unfinished = text.startswith('"') and (len(text) == 1 or not text.endswith('"'))
+                unfinished = is_unfinished(text)
             elif line.strip() and not line.startswith("***"):  # which ends a job in the file of a schedd
                 bad.append((number, "no attribute of a ClassAd", line))
             elif job:
