@@ -318,6 +318,8 @@ def test_the_header_of_sacct_says_what_stands_between_columns_and_behind_them():
         layout_of("JobID|Account|ElapsedRaw|AllocCPUS")
     with pytest.raises(LayoutError, match=r"^it is sacct's table for people"):
         layout_of(HEADER.replace("|", "  "))
+    with pytest.raises(LayoutError, match=r"^it has the column State more than once; needed is"):
+        layout_of(f"{HEADER}|State")
 
 
 def test_a_file_without_header_is_known_by_its_number_of_columns():

@@ -99,13 +99,17 @@ def layout_of(first):
 
 
 def header_names(first, delimiter):
-    """Return the names of the columns in a header; LayoutError where what is needed is not among them."""
+    """Return the names of the columns in a header; LayoutError where what is needed is not among them, or one
+    of them is there twice.
+    """
     if not delimiter.strip() and delimiter != "\t":
         raise LayoutError(f"it is sacct's table for people, whose columns are cut to their width; {HINT}")
     names = [name.split("%")[0] for name in first.split(delimiter)]
     lacking = [" or ".join(columns) for columns in NEEDED.values() if not {*columns} & {*names}]
     if lacking:
         raise LayoutError(f"it has no {' and no '.join(lacking)}; it has {names_in_words(names, 20)}; {HINT}")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise LayoutError(f"it has the column {' and '.join(twice)} more than once; {HINT}")
     return names
 
 
