@@ -36,8 +36,9 @@ def reading(path):
         yield
     except LayoutError as error:
         raise LayoutError(f"{path}: {error}") from None
-    # a damaged archive raises any of these, csv.Error a cell without end
-    except (OSError, EOFError, ValueError, RecursionError, zlib.error, csv.Error) as error:
+    # a damaged archive raises any of these, csv.Error a cell without end, OverflowError a number that no
+    # clock or counter reaches
+    except (OSError, EOFError, ValueError, OverflowError, RecursionError, zlib.error, csv.Error) as error:
         raise ValueError(f"{path} cannot be read: {type(error).__name__}: {one_line(error)}") from None
 
 

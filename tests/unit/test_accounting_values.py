@@ -46,6 +46,7 @@ from nightshift.sources.accounting.sacct_text import Layout, find_delimiter, fit
 from nightshift.sources.accounting.swf import USED, rows_of, with_processors
 from nightshift.sources.files import LayoutError
 from nightshift.sources.parts import Extraction
+from nightshift.sources.tables import read_files
 
 GIB = 2**30
 
@@ -645,6 +646,13 @@ def test_an_array_of_pbs_has_no_hours_but_those_of_its_jobs(tmp_path):
     assert page.RecordId.tolist() == ["21[1].pbs/1769853600"]
     path.write_text("")
     assert list(pbs.read_pbs(path, Extraction(tmp_path, (None, None)))) == []
+
+
+def test_an_end_that_no_clock_reaches_is_one_line(tmp_path):
+    path = tmp_path / "20260126"
+    path.write_text("01/26/2026 12:00:00;E;21.pbs;user=a group=b start=1769425200 end=99999999999999999999\n")
+    with pytest.raises(ValueError, match=r"20260126 cannot be read: OverflowError: "):
+        read_files(str(path), lambda path: list(pbs.read_pbs(path, Extraction(tmp_path, (None, None)))))
 
 
 def test_a_file_without_a_line_of_grid_engine_is_refused_and_an_empty_one_is_empty(tmp_path):
