@@ -100,7 +100,8 @@ def connect(url, *, step_s, timeout_s, retry_wait_s, warned):
             ) from None
         except requests.Timeout:
             raise TimeoutError(f"{host} gives no answer within {timeout_s:g} s") from None
-        except requests.ConnectionError as error:
+        # the second where the server went away in the middle of its answer
+        except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
             raise TimeoutError(f"{host} does not answer: {str(error).rpartition(': ')[2][:150]}") from None
         except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError):
             raise TimeoutError(f"{host} does not answer: its answer was cut off") from None

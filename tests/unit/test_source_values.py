@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import requests
 
 from nightshift.sources import excerpts, looks, prometheus
 from nightshift.sources.addresses import is_server, live_words
@@ -192,6 +193,24 @@ def test_moments_of_an_answer_are_counted_from_the_first_that_was_asked_for(monk
     assert (labels, at.tolist(), np.nan_to_num(values, nan=-1).tolist()) == ({"a": "b"}, [0, 2], [1, -1])
     assert sorted(warned)[0].startswith("h gives native histograms")
     assert sorted(warned)[1:] == ["w"]
+
+
+def test_an_answer_of_a_prometheus_that_breaks_off_is_asked_for_again(monkeypatch):
+    asked = []
+
+    def post(session, url, data, timeout):
+        asked.append(url)
+        if len(asked) < 3:
+            raise requests.exceptions.ChunkedEncodingError("Connection broken: IncompleteRead(7 bytes read)")
+        return answered(200, {"status": "success", "data": {"result": []}})
+
+    monkeypatch.setattr("requests.Session.post", post)
+    settings = {"step_s": 15.0, "timeout_s": 7.0, "warned": set()}
+    assert prometheus.connect("http://h:9090", retry_wait_s=0, **settings)("up", 100, 3) == []
+    assert len(asked) == 3
+    asked.clear()
+    with pytest.raises(TimeoutError, match=r"^h:9090 does not answer: IncompleteRead\(7 bytes read\)$"):
+        prometheus.connect("http://h:9090", retry_wait_s=None, **settings)("up", 100, 3)
 
 
 def test_three_nodes_that_are_scraped_twice_are_named():
