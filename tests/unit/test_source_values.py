@@ -341,7 +341,8 @@ def test_a_line_of_gridftp_says_which_end_its_server_is():
     assert {name: event[name] for name in ends | times} == ends | times
     failed = gridftp.as_event(line.format("RETR", 500).replace("1[d]", "e"))
     assert [failed[name] for name in ("src-rse", "dst-rse", "event_type", "reason")] == ["h", "e", "transfer-failed", "code 500"]
-    for wrong, error in ((line.format("LIST", 226), "it is no transfer"), (line.format("RETR", 226).replace("20260131100000", "2026"), "is no time")):
+    assert gridftp.as_event(line.format("MLSD", 226)) is None, "the listing of a folder"
+    for wrong, error in ((line.format("SITE", 226), "it is no transfer"), (line.format("RETR", 226).replace("20260131100000", "2026"), "is no time")):
         with pytest.raises(ValueError, match=error):
             gridftp.as_event(wrong)
     with pytest.raises(KeyError, match="TYPE"):

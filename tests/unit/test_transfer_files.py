@@ -64,6 +64,13 @@ def test_a_page_of_blank_lines_ends_no_log(tmp_path, monkeypatch):
     assert [(row["src-rse"], row["dst-rse"]) for row in rows] == [("a", "b"), ("b", "a")]
 
 
+def test_listings_of_folders_are_counted_and_not_put_aside(tmp_path):
+    line = "DATE=20260131100100.5 HOST=a PROG=p NL.EVNT=FTP_INFO START=20260131100000.5 FILE=/a NBYTES=2 DEST=[b] TYPE={} CODE=226\n"
+    (tmp_path / "gridftp.log").write_text("".join(line.format(kind) for kind in ("LIST", "RETR", "MLSD", "SITE")))
+    rows, extraction = read(tmp_path / "gridftp.log", tmp_path)
+    assert (len(rows), extraction.counts["other kinds"], [number for _, number, *_ in extraction.bad_lines]) == (1, 2, [4])
+
+
 def test_lines_of_other_kinds_are_counted_and_what_is_none_has_its_number(tmp_path):
     (tmp_path / "billing-2026.01.31").write_text("# a remark\n" + LINE + LINE.replace(":transfer]", ":remove]") + "garbage\n" + LINE)
     rows, extraction = read(tmp_path / "billing-2026.01.31", tmp_path)

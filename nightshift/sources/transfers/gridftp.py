@@ -18,6 +18,7 @@ from nightshift.sources.transfers.parts import tables_of_lines
 PAIR = re.compile(r"(\b[A-Z][A-Z.]*)=(.*?)(?=\s[A-Z][A-Z.]*=|\s*$)")  # a path may hold blanks
 ADDRESS = re.compile(r"\[([^\]]*)\]")  # in DEST, which begins with a number on older servers
 TIME = re.compile(r"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d(?:\.\d+)?)")
+LISTINGS = ("LIST", "NLST", "MLSD", "MLSR", "MLST")  # of folders
 NEEDED = ("DATE", "HOST", "START", "NBYTES", "DEST", "TYPE", "CODE")
 
 
@@ -31,10 +32,12 @@ def moment(text):
 
 
 def as_event(line):
-    """Write one line as an event that Rucio would announce, by its names of fields; ValueError or KeyError
-    where it is none.
+    """Write one line as an event that Rucio would announce, by its names of fields; None for the listing of a
+    folder, ValueError or KeyError where it is no transfer.
     """
     log = dict(PAIR.findall(line))
+    if log["TYPE"] in LISTINGS:
+        return None
     if log["TYPE"] not in ("RETR", "STOR"):
         raise ValueError("it is no transfer")
     address = ADDRESS.search(log["DEST"])
@@ -69,6 +72,8 @@ class GridFtpLog(EventFile):
         return head.line.startswith("DATE=") and "NL.EVNT=FTP_INFO" in head.line
 
     def read(self, path, extraction):
-        """Yield pages of rows; what is no transfer is put aside. LayoutError where no line is one."""
+        """Yield pages of rows; listings of folders are counted, and what is no transfer is put aside.
+        LayoutError where no line is a transfer.
+        """
         needed = f": needed are {', '.join(NEEDED)}"
         return tables_of_lines(path, extraction, as_event, needed=needed)
