@@ -49,6 +49,12 @@ def test_an_event_is_the_same_under_any_names(names):
     assert expected.iloc[0][["state", "src", "fts", "src_host", "bytes"]].tolist() == ["done", "A_DISK", "fts.example", "a.example", 1000]
 
 
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_an_activity_or_a_protocol_that_says_nothing_is_unknown(nothing):
+    kept, _ = clean([GOOD | {"activity": nothing, "protocol": nothing}, GOOD | {"request-id": "r2"}])
+    assert kept[["activity", "protocol"]].to_numpy().tolist() == [["unknown", "unknown"], ["T0 Export", "davs"]]
+
+
 def test_a_waiting_transfer_has_its_place_and_time_under_the_names_of_its_event():
     queued = {"request-id": "q", "dst-rse": "B_DISK", "state": "queued", "file-size": 7, "queued_at": "2026-01-31 08:00:00.5"}
     kept, _ = clean([envelope("queued", "08:00:01", queued), envelope("submitted", "08:01:00", GOOD | {"request-id": "s", "bytes": 0})])

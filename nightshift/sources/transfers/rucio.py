@@ -303,7 +303,7 @@ def type_events(raw):
     for column in ("fts", "src_host", "dst_host"):
         frame[column] = renamed(frame[column], host_of, missing="unknown")
     for column in ("activity", "protocol"):
-        frame[column] = renamed(frame[column], missing="unknown")
+        frame[column] = renamed(frame[column], lambda names: names.where(names != ""), missing="unknown")
     # what an error says about people stays in the raw table alone
     frame["reason"] = renamed(frame.reason, lambda texts: texts.map(redact))
     for column in ("src", "dst"):
