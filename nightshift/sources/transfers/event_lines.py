@@ -106,7 +106,9 @@ def read_each(numbered):
     numbers, records, bad = [], [], []
     for number, line in numbered:
         found, wrong = parse_lines([(number, line.decode(errors="replace"))], fits=is_event)
-        numbers, records, bad = numbers + [number] * len(found), records + found, bad + wrong
+        numbers += [number] * len(found)
+        records += found
+        bad += wrong
     return numbers, table_of(records), bad
 
 
