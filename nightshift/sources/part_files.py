@@ -23,7 +23,7 @@ from helpers import write_json
 from nightshift.products import code_below, read_json, sha256, size_and_time
 from nightshift.sources.base import FileSource
 from nightshift.sources.files import LayoutError
-from nightshift.sources.parts import NOTES, part_name, state_of_file, write_rows
+from nightshift.sources.parts import NOTES, lets_in, part_name, state_of_file, write_rows
 
 MOST_NOTED = 1000  # bad lines and items that a note names: a file with more is read again each night
 PAGE = 100_000  # rows of a part that are in memory while it is cut
@@ -149,12 +149,8 @@ class Noted:
         return pd.Timestamp(self.of_file["window"][1])
 
     def lets_in(self):
-        """What the window of the extraction has and the one before left out: "" for nothing, "later" rows, or
-        "earlier" rows and perhaps later ones too.
-        """
-        begin, end = self.extraction.window
-        before, after = map(pd.Timestamp, (self.of_file["before"], self.of_file["after"]))  # NaT for none
-        return "earlier" if before >= begin else "later" if after < end else ""
+        """What the window of the extraction has and the one before left out, see `parts.lets_in`."""
+        return lets_in(self.of_file, self.extraction.window)
 
     def parts_to_cut(self):
         """The paths of parts of which some rows do not lie in the window any more."""

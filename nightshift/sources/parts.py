@@ -159,6 +159,15 @@ def read_note(path):
         return {}
 
 
+def lets_in(note, window):
+    """What a `window` (begin, end) has and an earlier one left out, by the `note` of that one: "" for
+    nothing, "later" rows, or "earlier" rows and perhaps later ones too.
+    """
+    begin, end = window
+    before, after = (pd.Timestamp(note.get(name)) for name in ("before", "after"))  # NaT for none
+    return "earlier" if before >= begin else "later" if after < end else ""
+
+
 def state_of_file(path):
     """[path, size, time of its content, time of its last change of any kind; in ns] of a file: a copy may
     keep the time of the content of the original, but not that of its last change.

@@ -3,10 +3,12 @@
 import gzip
 import json
 import os
+from types import SimpleNamespace
 
 import pandas as pd
 import pyarrow as pa
 import pytest
+from elasticsearch import NotFoundError
 from rucio_events import GOOD
 
 from nightshift.sources.base import Head, file_sources, source_of
@@ -131,9 +133,63 @@ def test_a_part_is_whole_that_was_written_an_hour_after_its_day(tmp_path, hours,
     assert is_complete(tmp_path / "part", DAY) is is_whole
 
 
+def event_at(moment):
+    return GOOD | {"request-id": moment, "event_type": "transfer-done", "created_at": moment}
+
+
+@pytest.fixture
+def night(tmp_path, monkeypatch):
+    """night(indices, n): the Extraction of n days from DAY on of a server with these indices, and the indices that it read."""
+
+    def run(indices, n):
+        read = []
+
+        def ask(call, *, index="", pit=None, search_after=None, **_):
+            name = pit["id"] if pit else index
+            if call != "close_point_in_time" and name not in indices:
+                raise NotFoundError("index_not_found", SimpleNamespace(status=404), {})
+            read.extend([name[-2:]] if call == "open_point_in_time" else [])
+            hits = [] if search_after else indices.get(name, [])
+            return {"id": name, "hits": {"hits": [{"_source": one, "sort": [1]} for one in hits]}}
+
+        extraction = Extraction(tmp_path, (DAY, DAY + pd.Timedelta(days=n)))
+        monkeypatch.setattr(RucioServer, "connect", lambda self, address: ask)
+        RucioServer("rucio-{day}", 1, 1.0, 1.0).extract("http://h", extraction)
+        return extraction, read
+
+    return run
+
+
+def test_events_after_midnight_in_the_index_of_a_day_are_of_the_next_night(night):
+    first = {"rucio-2026.01.31": [event_at("2026-01-31 23:59:55"), event_at("2026-02-01 00:00:05")]}
+    both = first | {"rucio-2026.02.01": [event_at("2026-02-01 10:00:00")]}
+    kept = [(extraction.counts["kept"], extraction.counts["outside"], read) for extraction, read in (night(first, 1), night(both, 2), night(both, 2))]
+    assert kept == [(1, 1, ["31"]), (3, 0, ["31", "01"]), (3, 0, [])]
+
+
+def test_a_day_that_was_empty_is_asked_for_again(night):
+    for events in ([], [event_at("2026-01-31 10:00:00")], [event_at("2026-01-31 10:00:00")] * 2):
+        extraction, read = night({"rucio-2026.01.31": events}, 1)
+        assert (extraction.counts["kept"], read) == (min(len(events), 1), ["31"] if len(events) < 2 else [])
+
+
+def test_the_part_of_a_day_stays_when_its_index_is_deleted(night):
+    first = {"rucio-2026.01.31": [event_at("2026-01-31 23:59:55"), event_at("2026-02-01 00:00:05")]}
+    night(first, 1)
+    extraction, _ = night({}, 2)
+    assert (extraction.counts["kept"], extraction.missing) == (1, ["2026-02-01"])
+
+
+def test_days_without_a_transfer_whose_indices_were_deleted_since_are_an_empty_night(night):
+    assert night({"rucio-2026.01.31": []}, 1)[0].counts["kept"] == 0
+    extraction, read = night({}, 1)
+    assert (extraction.counts["kept"], extraction.missing, read) == (0, [], [])
+
+
 def test_an_index_is_one_for_each_day_or_one_for_all_and_what_is_not_there_is_named():
     daily, whole = (RucioServer(index, 1, 1.0, 1.0) for index in ("rucio-{day}", "rucio"))
     assert daily.indices([DAY]) == {"rucio-2026.01.31": DAY}
+    assert RucioServer("{site}-{day}", 1, 1.0, 1.0).indices([DAY]) == {"{site}-2026.01.31": DAY}, "which the server refuses in one line"
     assert whole.indices([DAY, DAY - pd.Timedelta(days=1)]) == {"rucio": None}
     with pytest.raises(LookupError, match=r"^rucio-\{day\} exists for no day from 2026-01-25 to 2026-01-31: check the parameter index$"):
         daily.refuse(DAY - pd.Timedelta(days=6), DAY + pd.Timedelta(days=1))

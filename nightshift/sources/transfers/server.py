@@ -1,5 +1,7 @@
 """Events of Rucio in the daily indices of an Elasticsearch or OpenSearch."""
 
+import contextlib
+
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -8,7 +10,7 @@ from tqdm import tqdm
 from nightshift.sources.base import Look
 from nightshift.sources.elastic import DocumentServer, first_documents, read_pages
 from nightshift.sources.files import require_kind
-from nightshift.sources.parts import part_name, read_note, write_rows
+from nightshift.sources.parts import lets_in, part_name, read_note, write_rows
 from nightshift.sources.transfers.parts import KIND, OPTIONAL, SCHEMA, table_of, transfer_rows
 
 # as Rucio and MONIT nest it, as keyword or as text
@@ -33,6 +35,18 @@ def pages_of_index(ask, index, page_rows, *, bar, counts):
         yield table_of(page)
 
 
+def require_events(ask, indices):
+    """Raise a LayoutError where the first of the `indices` that still exists holds something, and no event of
+    Rucio.
+    """
+    from elasticsearch import NotFoundError
+
+    for name in indices:
+        with contextlib.suppress(NotFoundError):  # deleted since its part was written
+            list(require_kind([(first_documents(ask, name), [])], **KIND, place=name))
+            return
+
+
 class RucioServer(DocumentServer):
     """Daily indices, in whose name {day} stands for YYYY.MM.DD, or one index for all days."""
 
@@ -43,9 +57,11 @@ class RucioServer(DocumentServer):
         """Write one part per day, named after the address and the index; a single part for an index without
         {day} in its name.
 
-        A day without index is noted as missing; a day whose part was written after its end is not asked for
-        again. LookupError where there is no index for any day; LayoutError where no transfer event is kept
-        and the first index does not hold events of Rucio.
+        A day without index is noted as missing. A day whose part was written after its end is not asked for
+        again, unless the part is empty, since its events may have come late, or the window has events of it
+        that were too late for the one before, such as those of the minutes after midnight. LookupError where
+        there is no index for any day; LayoutError where no transfer event is kept and the first index does
+        not hold events of Rucio.
         """
         from elasticsearch import NotFoundError
 
@@ -56,8 +72,10 @@ class RucioServer(DocumentServer):
         for name, day in bar:
             part = extraction.raw / (f"{tag}-{day.date()}.parquet" if day else f"{tag}.parquet")
             extraction.parts.add(part)
-            if day and is_complete(part, day):
-                extraction.add(read_note(part) or count_part(part, extraction))
+            is_whole = day and is_complete(part, day)
+            noted = (read_note(part) or count_part(part, extraction)) if is_whole else None
+            if noted and noted["counts"].get("kept") and not lets_in(noted, extraction.window):
+                extraction.add(noted)
                 there.append(name)
                 continue
             one = extraction.of_part()
@@ -67,10 +85,13 @@ class RucioServer(DocumentServer):
                 extraction.add(one.note())
                 there.append(name)
             except NotFoundError:
-                extraction.missing.extend([str(day.date())] if day else [])
-        # without any transfer: do the indices hold events of Rucio at all?
-        if there and not extraction.counts["kept"]:
-            list(require_kind([(first_documents(ask, there[0]), [])], **KIND, place=there[0]))
+                if noted:  # the index was deleted since its part was written
+                    extraction.add(noted)
+                    there.append(name)
+                else:
+                    extraction.missing.extend([str(day.date())] if day else [])
+        if not extraction.counts["kept"]:
+            require_events(ask, there)
         if not there:
             self.refuse(*extraction.window)
 
@@ -78,7 +99,7 @@ class RucioServer(DocumentServer):
         """{name of an index: its day} for the Timestamps `days`; {name: None} for one index of all days."""
         if "{day}" not in self.index:
             return {self.index: None}
-        return {self.index.format(day=f"{day:%Y.%m.%d}"): day for day in days}
+        return {self.index.replace("{day}", f"{day:%Y.%m.%d}"): day for day in days}
 
     def refuse(self, begin, end):
         """Raise the LookupError for an index that does not exist from midnight `begin` to midnight `end`."""
