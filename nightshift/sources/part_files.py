@@ -65,7 +65,7 @@ class PartFile(FileSource):
     def write(self, path, one, part):
         """Write the rows of the file `path` that belong to the Extraction `one` as a part."""
         pages = self.read(path, one) if os.path.getsize(path) else []
-        write_rows(self.rows_of(pages, one), part, self.schema)
+        write_rows(self.rows_of(pages, one), part, self.schema, origin=path)
 
     def keep(self, path, extraction):
         """Keep the parts of the file `path` and count them, where neither the file nor what reads it has
@@ -78,7 +78,7 @@ class PartFile(FileSource):
         for part in noted.parts_to_cut():
             one = extraction.of_part()
             try:
-                write_rows(self.rows_of(self.rows_in(part), one), part, self.schema)
+                write_rows(self.rows_of(self.rows_in(part), one), part, self.schema, origin=path)
             except LayoutError:  # most times of these rows cannot be read; perhaps those of the file can
                 return False
             noted.cut(part, one)

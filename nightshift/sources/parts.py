@@ -1,9 +1,10 @@
 """The raw table of a study as it is extracted: a folder of Parquet files, its parts, and what is left out.
 
-Extraction      where parts go, of which window, and what was left out
-part_name       the name of a part by what it was read from
-write_rows      one part, page by page
-link            an earlier file under another name
+Extraction          where parts go, of which window, and what was left out
+part_name           the name of a part by what it was read from
+write_rows          one part, page by page
+in_order_of_files   parts in the order of the files that they were read from
+link                an earlier file under another name
 
 What was counted of a part is noted: for a file as part_files.py says, for an index in the metadata of its
 part.
@@ -25,6 +26,7 @@ from helpers import atomic
 from nightshift.status import sha256_of
 
 NOTE = b"nightshift"  # key of the note in the metadata of a part
+ORIGIN = b"file"  # key of the path of the file that a part was read from
 NOTES = "notes"  # folder beside the parts
 
 
@@ -129,12 +131,24 @@ def part_name(kind, origin):
     return f"{kind}-{hashlib.sha256(origin.encode()).hexdigest()[:12]}.parquet"
 
 
-def write_rows(pages, path, schema, one=None):
+def in_order_of_files(parts):
+    """Sort the paths of parts by the files that they were read from, as `read_files` reads these: the names of
+    parts are hashes, and what is in a later file may replace what is in an earlier one. Parts that are of no
+    file come first, by their names.
+    """
+
+    def origin(part):
+        return (pq.read_metadata(part).metadata or {}).get(ORIGIN, b"")
+
+    return sorted(parts, key=lambda part: (origin(part), part))
+
+
+def write_rows(pages, path, schema, one=None, *, origin=None):
     """Write `pages`, frames or tables with the columns of the Arrow `schema`, to one Parquet file; no page
     gives an empty table.
 
     Memory holds one page. The file gets its name only when it is complete. one : the Extraction of this part,
-    whose note is written into the file.
+    whose note is written into the file. origin : path of the file that the rows are of.
     """
     # a column that does not repeat gets no dictionary beyond 64 kB, which makes files a fifth smaller;
     # leaving out the smallest and the largest text of a column, which nobody needs, saves an eighth of time
@@ -148,6 +162,8 @@ def write_rows(pages, path, schema, one=None):
             )
         if one:
             out.add_key_value_metadata({NOTE: json.dumps(one.note())})
+        if origin:
+            out.add_key_value_metadata({ORIGIN: os.fsencode(origin)})
 
 
 def read_note(path):

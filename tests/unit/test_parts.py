@@ -11,7 +11,8 @@ import pytest
 
 from nightshift import status
 from nightshift.sources import base, part_files
-from nightshift.sources.parts import Extraction, remove_old_parts
+from nightshift.sources.accounting.gracc import GraccFiles
+from nightshift.sources.parts import Extraction, in_order_of_files, remove_old_parts
 from nightshift.sources.transfers.files import RucioFiles
 from nightshift.status import sha256_of
 
@@ -145,6 +146,23 @@ def test_a_window_that_slides_over_one_file_keeps_what_a_first_night_would(night
         assert counted(extraction) | {"parts": 0} == counted(read_anew(night, begin, end)) | {"parts": 0}
         assert len(extraction.parts) <= 5, "parts from which all has gone are removed"
     assert len(list((night.raw / "notes").iterdir())) == 1
+
+
+def test_parts_are_in_the_order_of_their_files_whatever_they_are_called(tmp_path):
+    """A total that is sent again, in a later file, replaces the earlier one."""
+    extraction = Extraction(tmp_path / "raw", WINDOW)
+    extraction.raw.mkdir()
+    paths = [tmp_path / f"{n}.json" for n in range(9)]
+    for n, path in enumerate(paths):
+        ends = ("2026-01-10T00:00:00Z", "2026-01-20T00:00:00Z")
+        path.write_text("".join(json.dumps({"SiteName": "A", "VOName": "v", "EndTime": end, "CoreHours": n}) + "\n" for end in ends))
+    for window in (WINDOW, (pd.Timestamp("2026-01-15", tz="UTC"), WINDOW[1])):
+        for path in paths:
+            GraccFiles().extract(str(path), Extraction(extraction.raw, window))
+        parts = in_order_of_files(extraction.raw.glob("*.parquet"))
+        assert [pq.read_table(part)["CoreHours"].to_pylist()[-1] for part in parts] == list("012345678")
+    assert pq.read_metadata(parts[0]).num_rows == 1, "the window has moved"
+    assert parts != sorted(parts)
 
 
 def test_the_hash_of_all_parts_is_known_from_their_notes(night, monkeypatch):
