@@ -153,6 +153,8 @@ def test_a_live_sacct_is_asked_for_every_run_and_for_the_columns_that_it_has(tmp
     monkeypatch.setattr("nightshift.sources.accounting.sacct.sacct_fields", lambda path, **options: set(there))
     command = Sacct("--allclusters", 1.0).command(tmp_path)
     assert {"--allusers", "--duplicates", "--parsable2", "--allclusters", "--format=" + ",".join(asked)} <= set(command)
+    with pytest.raises(ValueError, match=r"^sacct_options: --comment='x cannot be read: No closing quotation$"):
+        Sacct("--comment='x", 1.0).command(tmp_path)
 
 
 @settings(deadline=None)

@@ -76,13 +76,18 @@ class Sacct(LiveSource):
 
         Without --duplicates sacct lists only the last run of a job id: earlier ones (requeued, preempted, of
         a failed node) and jobs from before the ids began anew would be lost silently. A column that this
-        sacct does not have would be an error, and is not asked for.
+        sacct does not have would be an error, and is not asked for. ValueError of one line for options with
+        a quote that is not closed.
         """
+        try:
+            options = shlex.split(self.sacct_options)
+        except ValueError as error:
+            raise ValueError(f"sacct_options: {self.sacct_options} cannot be read: {error}") from None
         answer = Path(folder, "helpformat.txt")
         there = sacct_fields(answer, timeout_s=self.timeout_s, parameter="source")
         names = [name for name in FORMAT if name not in NEW or name in there]
         fixed = ["sacct", "--allusers", "--duplicates", "--parsable2", "--noconvert"]
-        return [*fixed, f"--format={','.join(names)}", *shlex.split(self.sacct_options)]
+        return [*fixed, f"--format={','.join(names)}", *options]
 
     def ask(self, command, begin, end, answer):
         """Save the runs between two Timestamps in the file `answer`; errors are those of `ask_slurm`."""
