@@ -87,6 +87,13 @@ def test_a_failure_is_one_whether_it_started_or_not(change, state):
     assert kept.state.tolist() == [state]
 
 
+@pytest.mark.parametrize("state", [*rucio.LETTERS.values(), "canceled", "cancelled"])
+def test_a_type_that_is_a_mere_state_is_that_of_a_transfer(state):
+    """Any other type is of another kind, and its event would be left out."""
+    assert rucio.plain_type(state.upper()) == f"transfer-{state}"
+    assert rucio.plain_type(f"deletion-{state}") == f"deletion-{state}"
+
+
 def test_a_state_that_nobody_knows_is_no_waiting_transfer_and_ends_none():
     strange = UNSTARTED | {"state": "FINISHEDDIRTY"}
     kept, rejected = clean([strange | {"request-id": "x"}, UNSTARTED, envelope("vanished", "10:09:00", UNSTARTED)])

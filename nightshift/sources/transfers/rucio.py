@@ -141,8 +141,8 @@ def plain_type(named):
     state.
     """
     named = re.sub(r"\s+", "-", named.strip().lower())
-    bare = re.fullmatch(rf"done|queued|submitted|waiting|preparing|{FAILED}|submission_failed", named)
-    return f"transfer-{named}" if bare else re.sub(r"^(transfer|stagein)[_.]", r"\1-", named)
+    bare = {*LETTERS.values(), "cancel", "canceled", "cancelled"}
+    return f"transfer-{named}" if named in bare else re.sub(r"^(transfer|stagein)[_.]", r"\1-", named)
 
 
 def first_text(values):
