@@ -197,7 +197,8 @@ def parses_as_document(path):
 
 
 def iter_documents(path, opening):
-    """Yield the JSON values of a file one by one: the elements of arrays, or values after one another.
+    """Yield the JSON values of a file one by one: the elements of arrays and the objects after them, or values
+    after one another.
 
     opening : what stands before the first element, "[" or a longer text that ends with it; "" for values
     after one another. Memory holds the value that is being read, and a block. ValueError where the text is
@@ -208,16 +209,14 @@ def iter_documents(path, opening):
 
 def sized_documents(path, opening):
     """Yield (value, number of its letters) of the JSON values of a file, as `iter_documents` does."""
-    reader = JsonReader(path, opening)
+    reader, in_array = JsonReader(path, opening), bool(opening)
     with reader.file:
-        while True:
-            reader.skip()
-            if opening and reader.text.startswith(
-                "]", reader.at
-            ):  # a page of an API may follow, another array
-                if not reader.follows("["):
-                    return
-            elif reader.at_end() and not opening:
+        while (first := reader.skip()) or in_array:
+            if in_array and first == "]":  # a page of an API may follow, another array, or lines
+                reader.at, in_array = reader.at + 1, False
+            elif opening and not in_array and first == "[":
+                reader.at, in_array = reader.at + 1, True
+            elif opening and not in_array and first != "{":
                 return
             else:
                 yield reader.value()
@@ -283,13 +282,6 @@ class JsonReader:
     def at_end(self):
         """Whether nothing follows."""
         return self.skip() == ""
-
-    def follows(self, opening):
-        """Whether `opening` follows the bracket at which the reader is; if so, go on after it."""
-        rest = (self.text[self.at + 1 :] + self.file.read(BLOCK)).lstrip()
-        if rest.startswith(opening):
-            self.text, self.at = rest, len(opening)
-        return rest.startswith(opening)
 
     def value(self):
         """Read one value: (value, number of its letters)."""

@@ -24,6 +24,8 @@ LAYOUTS = {
     "one line, one array": json.dumps(RECORDS),
     "pretty array": "\n" + json.dumps(RECORDS, indent=1) + "\n",
     "pages of an API, appended": json.dumps(RECORDS[:20]) + "\n\n" + json.dumps(RECORDS[20:]),
+    "pages with commas between": json.dumps(RECORDS[:20]) + ",\n" + json.dumps(RECORDS[20:]),
+    "an array, and lines appended": json.dumps(RECORDS[:20], indent=1) + "\n" + lines(RECORDS[20:40]) + json.dumps(RECORDS[40:]) + "\n",
     "pretty objects, as jq writes them": "".join(json.dumps(r, indent=2) + "\n" for r in RECORDS),
     "saved search": json.dumps({"took": 3, "_shards": {"failed": 0}, "hits": {"total": {"value": 50}, "hits": HITS}}, indent=1),
     "saved search in one line": json.dumps({"took": 3, "hits": {"hits": HITS}}),
