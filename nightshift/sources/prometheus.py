@@ -2,6 +2,8 @@
 
 import os
 import re
+from contextlib import suppress
+from ipaddress import IPv6Address
 
 import numpy as np
 import requests
@@ -100,8 +102,7 @@ def connect(url, *, step_s, timeout_s, retry_wait_s, warned):
             ) from None
         except requests.Timeout:
             raise TimeoutError(f"{host} gives no answer within {timeout_s:g} s") from None
-        # the second where the server went away in the middle of its answer
-        except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
+        except requests.ConnectionError as error:
             raise TimeoutError(f"{host} does not answer: {str(error).rpartition(': ')[2][:150]}") from None
         except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError):
             raise TimeoutError(f"{host} does not answer: its answer was cut off") from None
@@ -182,4 +183,15 @@ def node_of(labels, node_label):
             f"a series has no label {node_label!r} but {', '.join(labels) or 'none'}: check the parameter "
             "node_label"
         )
-    return re.sub(r":\d+$", "", labels[node_label])
+    return without_port(labels[node_label])
+
+
+def without_port(name):
+    """The name or address of a host without the port at its end; an address of IPv6 that stands alone has
+    none.
+    """
+    if name.count(":") > 1:
+        with suppress(ValueError):
+            IPv6Address(name)
+            return name
+    return re.sub(r":\d+$", "", name)

@@ -327,6 +327,13 @@ def test_series_that_differ_in_who_scrapes_them_are_one_and_sums_stay_sums():
     assert not {"mode", "cpu", "device"} & set(query[8 : query.index(")")].split(", "))
 
 
+def test_the_end_of_an_address_is_no_port():
+    names = ["n1:9100", "n1", "[2001:db8::11]:9100", "2001:db8::11", "2001:db8::12", "a:b:9100", "10.0.0.1:9400"]
+    without = ["n1", "n1", "[2001:db8::11]", "2001:db8::11", "2001:db8::12", "a:b", "10.0.0.1"]
+    assert [prometheus.node_of({"node": name}, "node") for name in names] == without
+    assert [dcgm.host_of({"Hostname": name}) for name in names] == without
+
+
 def test_a_job_that_follows_another_is_no_second_scrape():
     parts = [({"instance": "n1", "job": "old"}, np.array([0, 1]), np.array([1.0, 2]))]
     parts += [({"instance": "n1", "job": "new"}, np.array([2]), np.array([3.0]))]

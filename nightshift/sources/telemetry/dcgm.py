@@ -2,12 +2,11 @@
 and which values no GPU can have.
 """
 
-import re
-
 import numpy as np
 import pandas as pd
 
 from nightshift.sources.files import names_in_words
+from nightshift.sources.prometheus import without_port
 from nightshift.sources.telemetry.cells import is_blank
 from nightshift.sources.telemetry.trainings import WAIT
 
@@ -129,7 +128,7 @@ def blank_impossible(gpus):
 
 def host_of(labels):
     """The host that a series of a GPU exporter names, without a port; "" where it names none."""
-    return re.sub(r":\d+$", "", next((labels[name] for name in HOSTS if labels.get(name)), ""))
+    return without_port(next((labels[name] for name in HOSTS if labels.get(name)), ""))
 
 
 def first_label(labels, what):
