@@ -194,6 +194,17 @@ def test_a_line_of_an_exporter_says_name_time_and_value(extraction, text, name, 
     assert dict(labels).get("path", r'C:\x "y"') == r'C:\x "y"'
 
 
+def test_names_of_any_characters_stand_in_quotes(extraction):
+    """Prometheus 3 writes names such as those of OpenTelemetry so; what of them was not read, other series would have had in common."""
+    lines = [r'{"system.net.io", "net.dev"="eth\"0", host="n1"} 5', '{__name__="system.net.io","net.dev"="eth1",host="n1"} 7', 'up{"a.b"="",c="d"} 1']
+    found = [dict(labels) for line in lines for _, labels, *_ in parsed(line, 1, page_at=T0, path="p", extraction=extraction)]
+    assert found == [
+        {"__name__": "system.net.io", "net.dev": 'eth"0', "host": "n1"},
+        {"__name__": "system.net.io", "net.dev": "eth1", "host": "n1"},
+        {"__name__": "up", "a.b": "", "c": "d"},
+    ]
+
+
 def test_a_line_that_is_none_is_put_aside(extraction):
     for number, line in enumerate(["load1 = 9", "load1 9 1.2.3"], 3):
         assert list(parsed(line, number, page_at=T0, path="p", extraction=extraction)) == []

@@ -14,7 +14,9 @@ LINE = re.compile(
     r'(?P<name>[a-zA-Z_:][\w:]*)?(?:\{(?P<labels>(?:[^"}]|"(?:[^"\\]|\\.)*")*)\})?\s+(?P<value>\S+)'
     r"(?:\s+(?P<at>-?[\d.]+))?(?:\s+#.*)?$"
 )
-LABEL = re.compile(r'([a-zA-Z_][\w]*)\s*=\s*"((?:[^"\\]|\\.)*)"')
+TEXT = r'"((?:[^"\\]|\\.)*)"'
+# a name of other characters than these stands in quotes (Prometheus 3), that of the metric without a value
+LABEL = re.compile(rf"(?:([a-zA-Z_]\w*)|{TEXT})\s*(?:=\s*{TEXT})?")
 ESCAPED = {r"\\": "\\", r"\"": '"', r"\n": "\n"}
 ADVICE = (
     "its values have no times: save pages with their header (curl -si URL >>FILE), or name the Prometheus "
@@ -104,8 +106,16 @@ def parsed(text, number, *, page_at, path, extraction):
 @lru_cache(maxsize=100_000)  # pages repeat them, and parsing costs more than all else
 def labels_of(name, text):
     """Labels of a metric, a tuple of pairs sorted by name, from what stands in its braces (None: nothing)."""
-    pairs = LABEL.findall(text or "")
-    labels = {key: re.sub(r"\\.", lambda one: ESCAPED.get(one[0], one[0]), cell) for key, cell in pairs}
-    if name:
-        labels["__name__"] = name
+    labels = {"__name__": name} if name else {}
+    for match in LABEL.finditer(text or ""):
+        plain, quoted, cell = (part and unescaped(part) for part in match.groups())
+        if cell is not None:
+            labels[plain or quoted] = cell
+        elif quoted:
+            labels.setdefault("__name__", quoted)
     return tuple(sorted(labels.items()))
+
+
+def unescaped(text):
+    """A text without its escapes."""
+    return re.sub(r"\\.", lambda one: ESCAPED.get(one[0], one[0]), text) if "\\" in text else text
