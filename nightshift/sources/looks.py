@@ -85,8 +85,14 @@ def look_at_file(sources, path, settings):
 
 
 def look_into(source, path, settings, folder):
-    """Look into the file `path` of a known kind: a Look."""
-    excerpt, has_end = source.excerpt(path, folder)
+    """Look into the file `path` of a known kind: a Look.
+
+    Its excerpt lies in folders of the same names, since these may say what it does not, as host=nid00001
+    does.
+    """
+    below = Path(folder, "excerpt", *Path(os.path.abspath(path)).parts[1:-1])
+    below.mkdir(parents=True, exist_ok=True)
+    excerpt, has_end = source.excerpt(path, below)
     look = source.look(excerpt, settings=settings, folder=folder)
     if excerpt == path and look.total is None:
         look.total = look.rows

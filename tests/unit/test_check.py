@@ -197,6 +197,44 @@ def test_an_excerpt_of_an_array_of_prose_and_of_parquet(tmp_path, monkeypatch):
     assert pd.read_parquet(excerpts.excerpt_of_parquet(str(tmp_path / "a.parquet"), folder)[0]).x.tolist() == [0, 1, 2, 8, 9]
 
 
+NODES = {"day": DAY, "columns": {}, "sampler": "", "node_label": "instance", "job_label": ""}
+BESIDE = {  # path, lines, what lies beside
+    "a folder of a host": ("host=g1/smi.csv.gz", ["timestamp, index, utilization.gpu [%]", "2026/01/31 10:00:00.0, 0, 5 %"], {}),
+    "a folder of an exporter": ("instance=n1/a.txt", ["# HELP load1 x", "load1 2 1769853600000"], {}),
+    "a folder of PCP": ("host=n1/a.csv", ['Time,"kernel.all.load-1 minute"', "2026-01-31 10:00:00,1"], {}),
+    "folders of collectd": ("n1/load/load-2026-01-31", ["epoch,value", "1769853600,1"], {}),
+    "a header": ("meminfo.200", ["1769853600.0,0,n1,7"], {"meminfo.HEADER.100": "#Time,Time_usec,ProducerName,MemFree"}),
+    "a packed header": ("meminfo.200.gz", ["1769853600.0,0,n1,7"], {"meminfo.HEADER.100.gz": "#Time,Time_usec,ProducerName,MemFree"}),
+}
+
+
+@pytest.mark.parametrize("case", BESIDE)
+def test_what_folders_and_files_beside_say_is_known_at_a_look(tmp_path, monkeypatch, case):
+    monkeypatch.setattr(excerpts, "SMALL", 0)  # an excerpt is taken of any file
+    name, lines, beside = BESIDE[case]
+    for file, text in {name: "\n".join(lines), **beside}.items():
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_bytes(gzip.compress(f"{text}\n".encode()) if file.endswith(".gz") else f"{text}\n".encode())
+    [(_, look)] = look_at_source("telemetry", str(tmp_path / name), NODES)
+    assert (look.problems, look.rows, look.bad) == ([], 1, 0)
+    assert look.newest == pd.Timestamp("2026-01-31 10:00", tz="UTC")
+
+
+def test_a_long_table_below_folders_of_its_columns_is_known_at_a_look(tmp_path, monkeypatch):
+    monkeypatch.setattr(excerpts, "SMALL", 0)
+    (tmp_path / "node_id=n1").mkdir()
+    pd.DataFrame({"timestamp": [1769853600.0], "load": [1.0]}).to_parquet(tmp_path / "node_id=n1/a.parquet")
+    [(_, look)] = look_at_source("telemetry", str(tmp_path / "node_id=n1/a.parquet"), NODES)
+    assert (look.problems, look.rows, look.filled) == ([], 1, {"node_id", "load"})
+
+
+def test_a_long_data_file_of_sysstat_is_named_at_a_look(tmp_path, monkeypatch):
+    monkeypatch.setattr(excerpts, "SMALL", 0)
+    (tmp_path / "sa31").write_bytes(b"\x96\xd5\x75\x21" + bytes(range(256)))
+    [(_, look)] = look_at_source("telemetry", str(tmp_path / "sa31"), NODES)
+    assert [line.partition("sa31: ")[2][:31] for line in look.problems] == ["it is a data file of sysstat, w"]
+
+
 def test_an_error_in_the_code_of_a_source_is_a_line_too(checked, monkeypatch):
     monkeypatch.setattr("nightshift.check.look_at_source", lambda *_: [].nothing)
     code, [line] = checked("transfers", source="x", quiet=True)

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from nightshift.sources.base import Head
+from nightshift.sources.excerpts import whole_file
 from nightshift.sources.files import LayoutError
 from nightshift.sources.telemetry.opening import HDF, PARQUET, NodeFile
 
@@ -40,6 +41,7 @@ class OtherForm(NodeFile):
     """A form that is not read, of a producer of metrics."""
 
     label = "another form of a known producer"
+    excerpt = staticmethod(whole_file)  # of which only the beginning is read
 
     def recognises(self, head):
         """By its first line, or the first bytes of sysstat's own files."""

@@ -1,13 +1,24 @@
 """Stores of LDMS, and what LDMS writes beside its data."""
 
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from nightshift.sources.excerpts import excerpt_of_text
 from nightshift.sources.telemetry import ldms, tables
 from nightshift.sources.telemetry.files import extract_nodes
 from nightshift.sources.telemetry.opening import HDF, PARQUET, NodeFile
 from nightshift.sources.telemetry.parts import add_sampler
+
+
+def excerpt_of_store(path, folder):
+    """Take the first and the last lines of a store, and its header where that lies beside it."""
+    excerpt, has_end = excerpt_of_text(path, folder)
+    beside = ldms.header_beside(path)
+    if beside and excerpt != str(path):
+        shutil.copyfile(beside, Path(folder, beside.name))  # a link would change the state of the header
+    return excerpt, has_end
 
 
 @dataclass
@@ -15,6 +26,7 @@ class LdmsStore(NodeFile):
     """A store_csv of LDMS, whose header is inside or beside."""
 
     label = "a store of LDMS (store_csv)"
+    excerpt = staticmethod(excerpt_of_store)
 
     def recognises(self, head):
         """By its header; where the user names the columns, it is a table of nodes."""
