@@ -159,7 +159,7 @@ def test_a_monitor_of_gpus_writes_dates_with_and_without_strokes(tmp_path, date)
 def test_a_recording_of_dool_without_epochs_or_host_is_one_line(tmp_path, rows, message):
     path = lines(tmp_path / "dool.csv", '"dool 1.3.8 CSV output"', *rows)
     with pytest.raises(LayoutError, match=message):
-        dstat.read_dstat(path, [])
+        list(dstat.read_dstat(path, []))
 
 
 def test_a_store_without_nodes_is_one_line():
@@ -628,13 +628,29 @@ def test_a_recording_of_dool_is_read_row_by_row_by_both_lines_of_names(tmp_path,
     names = ['"Host:","n1",,,,"User:","root"', '"epoch","total cpu usage",,"memory usage"', '"epoch","usr","sys","used"']
     rows = ["1,0,0,0", f"{T0},1,2,3", f"{T0 + 1},4,5", f"{T0 + 2},6,7,8", f"{T0 + 3},9", f"{T0 + 4},{'x' * 600}"]
     path, bad = lines(tmp_path / "dool.csv", '"dool 1.3.8 CSV output"', *names, *rows), []
-    names, pages = dstat.read_dstat(path, bad)
+    names, pages = next(dstat.read_dstat(path, bad))
     assert names == ["epoch", "total_cpu_usage_usr", "total_cpu_usage_sys", "memory_usage_used", "host"]
     pages = list(pages)
     assert [(first, page["epoch"].to_pylist()) for first, page in pages] == [(1, [str(T0)]), (3, [str(T0 + 2)]), (5, [])]
     assert pages[1][1]["host"].to_pylist() == ["n1"]
     assert [(row, why) for _, row, why, _ in bad] == [(2, "3 columns, not 4"), (4, "2 columns, not 4"), (5, "2 columns, not 4")]
     assert [len(text) for *_, text in bad] == [len(f"{T0},4,5"), len(f"{T0},9"), 500]
+
+
+def test_a_recording_of_dool_that_is_begun_again_in_one_file_has_means_and_names_once_more(tmp_path):
+    """Both dool and dstat add to a file that is there: two empty lines, their head, means since the machine was started, rows."""
+    host = ['"Host:","n1",,,,"User:","root"', '"Cmdline:","dool -T",,,,"Date:","31 Jan 2026"', ""]
+    cpu = ['"epoch","total cpu usage",', '"epoch","usr","sys"']
+    memory = ['"epoch","memory usage",', '"epoch","used","free"']
+    text = [*host, *cpu, "1,0,0", f"{T0},1,2", "", "", *host, *cpu, "1,0,0", f"{T0 + 1},3,4", "", "", *host, *memory, "1,0,0", f"{T0 + 2},5,6"]
+    path, bad, found = lines(tmp_path / "dool.csv", '"dool 1.3.8 CSV output"', *text, *host, '"usr","sys"', "7,8"), [], []
+    for names, pages in dstat.read_dstat(path, bad):
+        found.append((names, [row for _, page in pages for row in zip(*page.to_pydict().values(), strict=True)]))
+    assert found == [
+        (["epoch", "total_cpu_usage_usr", "total_cpu_usage_sys", "host"], [(str(T0), "1", "2", "n1"), (str(T0 + 1), "3", "4", "n1")]),
+        (["epoch", "memory_usage_used", "memory_usage_free", "host"], [(str(T0 + 2), "5", "6", "n1")]),
+    ]
+    assert [(why, shown) for _, _, why, shown in bad] == [("no epoch", "usr,sys"), ("no epoch", "7,8")], "of the last, which was begun without -T"
 
 
 def test_cells_of_nvidia_smi_lose_their_units_and_what_says_no_value():

@@ -39,10 +39,13 @@ def names_of_columns(groups, names):
 
 
 def read_dstat(path, bad_lines):
-    """(names of the columns, pages) of one file, as `read_csv_pages` gives them, with the host as a column;
-    LayoutError where it names no host or no time.
+    """Yield (names of the columns, pages) of every stretch of one file with columns of its own, as
+    `read_csv_pages` gives them, with the host as a column; LayoutError where the file names no host or no
+    time.
 
-    Rows of another width are added to the list `bad_lines`.
+    A recording that is begun again into the same file writes its head once more below the rows, and goes on
+    with means since the machine was started. Rows of another width are added to the list `bad_lines`, and so
+    are those below a head without a time. Rows count from the first one that is none of such means.
     """
     with open_text(path) as lines:
         head = list(itertools.islice(csv.reader(lines), 12))
@@ -52,25 +55,48 @@ def read_dstat(path, bad_lines):
         raise LayoutError(NO_EPOCH)
     if not host or at + 1 >= len(head):
         raise LayoutError("it breaks off before its names of columns: record it again")
-    names = [*names_of_columns(head[at], head[at + 1]), "host"]
+    with open_text(path) as lines:
+        rows = measured_rows(enumerate(csv.reader(lines), -at - 2), path=path, bad_lines=bad_lines)
+        for (host, *names), stretch in itertools.groupby(rows, key=lambda one: one[0]):
+            aside = {"path": path, "bad_lines": bad_lines}
+            yield [*names, "host"], pages_of(stretch, host=host, names=names, **aside)
 
-    width = len(names) - 1
 
-    def pages():
-        with open_text(path) as lines:
-            rows = itertools.islice(enumerate(csv.reader(lines), -at - 2), at + 3, None)
-            while page := [(number, row) for number, row in itertools.islice(rows, PAGE_ROWS) if row]:
-                bad_lines.extend(
-                    (path, number, f"{len(row)} columns, not {width}", ",".join(row)[:500])
-                    for number, row in page
-                    if len(row) != width
-                )
-                whole = [[*row, host] for _, row in page if len(row) == width]
-                columns = zip(*whole, strict=True) if whole else [[] for _ in names]
-                arrays = [pa.array(column, pa.string()) for column in columns]
-                yield page[0][0], pa.table(arrays, names=names)
+def measured_rows(rows, *, path, bad_lines):
+    """Yield ((host, *names of the columns), number, cells) of the numbered `rows` of a file but for its heads
+    and the first row below each, which holds means. Rows below a head without a time are put aside.
+    """
+    host, groups, names, is_first = "", None, None, True
+    for number, row in rows:
+        if row[:1] == ["Host:"]:
+            host, groups, names, is_first = row[1], None, None, True
+        elif "epoch" in row and groups is None:
+            groups = row
+        elif "epoch" in row:
+            names, groups = names_of_columns(groups, row), None
+        elif names is None:
+            if row and number > 0 and row[0] != "Cmdline:":
+                bad_lines.append((path, number, "no epoch", ",".join(row)[:500]))
+        elif row and is_first:
+            is_first = False
+        elif row:
+            yield (host, *names), number, row
 
-    return names, pages()
+
+def pages_of(rows, *, host, names, path, bad_lines):
+    """Yield pages of `rows` as `measured_rows` gives them, (number of the first row, Arrow table); rows of
+    another width are put aside.
+    """
+    while page := [(number, row) for _, number, row in itertools.islice(rows, PAGE_ROWS)]:
+        bad_lines.extend(
+            (path, number, f"{len(row)} columns, not {len(names)}", ",".join(row)[:500])
+            for number, row in page
+            if len(row) != len(names)
+        )
+        whole = [[*row, host] for _, row in page if len(row) == len(names)]
+        columns = zip(*whole, strict=True) if whole else [[] for _ in (*names, host)]
+        arrays = [pa.array(column, pa.string()) for column in columns]
+        yield page[0][0], pa.table(arrays, names=[*names, "host"])
 
 
 @dataclass
@@ -86,7 +112,8 @@ class DstatTable(NodeFile):
 
     def extract(self, path, extraction):
         """Add one file; errors are those of `read_dstat` and `extract_nodes`."""
-        names, pages = read_dstat(path, extraction.bad_lines)
         layout = {"timestamp": "epoch", "node_id": "host"}
-        metrics = {name: f"{name}::dstat" for name in names[:-1] if name != "epoch"}
-        extract_nodes(extraction, pages, layout=layout, metric_names=metrics, where=path, path=path)
+        for number, (names, pages) in enumerate(read_dstat(path, extraction.bad_lines)):
+            metrics = {name: f"{name}::dstat" for name in names[:-1] if name != "epoch"}
+            where = f"{path}#{number}" if number else path
+            extract_nodes(extraction, pages, layout=layout, metric_names=metrics, where=where, path=path)
