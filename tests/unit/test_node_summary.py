@@ -118,6 +118,18 @@ def test_a_file_of_labels_says_what_it_can_and_names_what_it_lacks():
             read_labels(names, [])
 
 
+def test_a_label_whose_stretch_cannot_be_read_is_none_of_the_whole_run():
+    """Among them a day that comes first or second, and seconds since the job began."""
+    starts = ["2026-01-30 12:00:00", "31/01/2026 10:00", None, "-", "600", "soon"]
+    page = pa.table({"job_id": [*"123456"], "anomaly": ["membw"] * 6, "start": starts, "end": [None, "soon", "", "2026-01-31", "0", "then"]})
+    bad = []
+    labels = read_labels(page.column_names, [(1, page.slice(0, 4)), (5, page.slice(4))], path="a.csv", bad_lines=bad)
+    assert labels.job_id.tolist() == ["1", "3", "4"]
+    assert labels.start.tolist() == [NOON, pd.NaT, pd.NaT]
+    assert labels.end.tolist() == [pd.NaT, pd.NaT, pd.Timestamp("2026-01-31", tz="UTC")]
+    assert bad == [("a.csv", row, "no time of its start", text) for row, text in ((2, "31/01/2026 10:00"), (5, "600"), (6, "soon"))]
+
+
 def test_of_many_that_fit_nothing_the_first_are_named():
     labels, names = pd.DataFrame({"anomaly": ["none"]}), {str(n): f"a{n}" for n in range(4)}
     lines = vain_settings(names, labels, metrics={f"m{n}": "up" for n in range(5)}, measured={})

@@ -20,7 +20,9 @@ class LabelTable(NodeFile):
 
     def extract(self, path, extraction):
         """Add the labels of one file; ValueError of one line where columns are missing."""
-        extraction.labels.append(read_labels(*open_table(path, extraction.bad_lines)))
+        bad_lines = extraction.bad_lines
+        names, pages = open_table(path, bad_lines)
+        extraction.labels.append(read_labels(names, pages, path=path, bad_lines=bad_lines))
 
 
 def extract_labels(extraction, pattern):

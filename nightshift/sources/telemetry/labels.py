@@ -7,17 +7,21 @@ import pyarrow as pa
 
 from nightshift.sources.files import names_in_words
 from nightshift.sources.telemetry.cells import names_of, times_of
+from nightshift.sources.telemetry.series_rows import FIRST_YEAR
+from nightshift.sources.times import is_missing
 
 LABEL_COLUMNS = ["job_id", "node_id", "app", "input", "anomaly", "part"]
 SHORT = {"anom": "anomaly", "appname": "app"}  # as E2EWatch names them (utils/datasets.py)
 
 
-def read_labels(names, pages):
+def read_labels(names, pages, *, path="", bad_lines=None):
     """Read the labels of the runs that a label file names: a frame of LABEL_COLUMNS, start and end.
 
     names : of its columns; pages : (number of the first row, Arrow table) each. A label says of a job on a
     node which application it ran with which input, and which anomaly was put beside it; `none` is healthy. It
-    may name a stretch of the run by start and end. ValueError of one line where columns are missing.
+    may name a stretch of the run by start and end. Where one of these cannot be read, it would be taken for a
+    label of the whole run: the row is added to the list `bad_lines`, as one of the file `path`, and left out.
+    ValueError of one line where columns are missing.
     """
     short = {name: SHORT[name] for name in SHORT if name in names and SHORT[name] not in names}
     names = [short.get(name, name) for name in names]
@@ -25,11 +29,25 @@ def read_labels(names, pages):
         raise ValueError(
             f"labels need the columns anomaly, and job_id or node_id; it has {names_in_words(names)}"
         )
+    aside = {"path": path, "bad_lines": [] if bad_lines is None else bad_lines}
     empty = pa.table({name: pa.array([], pa.string()) for name in names})
-    table = pa.concat_tables([page.rename_columns(names) for _, page in pages] or [empty])
-    texts = {name: names_of(table[name]) if name in names else None for name in LABEL_COLUMNS}
-    times = {name: times_of(table[name]) if name in names else pd.NaT for name in ("start", "end")}
-    return pd.DataFrame({**texts, **times}, index=range(len(table)))
+    frames = [labels_of(page.rename_columns(names), first, **aside) for first, page in pages]
+    return pd.concat(frames or [labels_of(empty, 1, **aside)], ignore_index=True)
+
+
+def labels_of(page, first_row, *, path, bad_lines):
+    """Read the labels of a page, an Arrow table whose columns have our names, as `read_labels` does."""
+    texts = {name: names_of(page[name]) if name in page.column_names else None for name in LABEL_COLUMNS}
+    labels = pd.DataFrame({**texts, "start": pd.NaT, "end": pd.NaT}, index=range(len(page)))
+    lost = pd.Series(False, labels.index)
+    for name in [name for name in ("start", "end") if name in page.column_names]:
+        cells, at = names_of(page[name].cast(pa.string())), times_of(page[name])
+        labels[name] = at.where(at >= FIRST_YEAR)
+        wrong = labels[name].isna() & ~is_missing(cells) & ~lost
+        rows = labels.index[wrong]
+        bad_lines += [(path, first_row + row, f"no time of its {name}", cells[row][:500]) for row in rows]
+        lost |= wrong
+    return labels[~lost]
 
 
 def stretches(rows):
