@@ -249,6 +249,14 @@ def test_rows_of_json_with_other_columns_are_parts_of_their_own_and_none_is_lost
     assert [line[1] for line in extraction.bad_lines] == [3]
 
 
+def test_rows_of_the_bulk_format_and_those_below_a_damaged_line_are_rows_of_json(extraction, tmp_path):
+    row = json.dumps({"ts": T0, "node": "n1", "load": 1})
+    for first in ('{"index": {"_id": "1"}}', '{"ts": 17698', '{"hits": {"hits": []}}'):
+        (tmp_path / "rows.jsonl").write_text(f"{first}\n{row}\n")
+        assert extract(extraction, tmp_path / "rows.jsonl") == "rows of nodes in JSON"
+        assert rows_of(extraction).load.tolist() == [1]
+
+
 def test_a_row_of_json_that_holds_an_empty_list_is_a_row(extraction, tmp_path):
     rows = [{"ts": T0, "node": "n1", "events": [], "load": 1}, {"data": [], "total": 0}, {"ts": T0 + 10, "node": "n1", "events": [], "load": 2}]
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))

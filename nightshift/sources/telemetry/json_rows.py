@@ -1,5 +1,6 @@
 """Rows of nodes in JSON, such as LDMS sends them to Kafka."""
 
+import itertools
 import re
 from collections import defaultdict
 from dataclasses import dataclass
@@ -34,8 +35,9 @@ class JsonRows(NodeFile):
         """By the names in its first row: a time and a node, or those that the user names."""
         if not head.line.startswith(("{", "[")):
             return False
-        records, _ = next(read_records(head.path, 1, fits=self.fits), ([], []))
-        return self.fits(records[0] if records else {})
+        pages = itertools.islice(read_records(head.path, 1, fits=self.fits), 100)
+        first = next((records[0] for records, _ in pages if records), {})
+        return self.fits(first)
 
     def fits(self, record):
         """Whether an object has a time and a node, or all columns that the user names."""
