@@ -374,6 +374,19 @@ def test_a_row_of_sadf_that_is_none_is_put_aside(extraction, tmp_path):
     assert rows_of(extraction)["%user::sar"].fillna(-1).tolist() == [5, 6, -1]
 
 
+def test_numbers_of_another_language_are_counted_as_unreadable(extraction, tmp_path):
+    rows = [f"n1;10;2026-01-31 10:00:{s} UTC;-1;{value}" for s, value in (("00", "5,2"), ("10", "6"), ("20", ""), ("30", "nan"))]
+    (tmp_path / "s.csv").write_text("\n".join([SADF.splitlines()[0], *rows]))
+    extract(extraction, tmp_path / "s.csv")
+    assert rows_of(extraction)["%user::sar"].fillna(-1).tolist() == [-1, 6, -1, -1]
+    assert (extraction.counts["unreadable"], extraction.of_whole["unreadable"]) == (1, 1)
+    path = tmp_path / "n1/load/load-2026-01-31"
+    path.parent.mkdir(parents=True)
+    path.write_text(f"epoch,value\n{T0},$1\n{T0 + 10},2\n{T0 + 20},nan\n")
+    extract(extraction, path)
+    assert (extraction.counts["unreadable"], extraction.of_whole["unreadable"]) == (2, 2)
+
+
 def test_a_row_of_a_file_of_collectd_that_is_none_is_put_aside(extraction, tmp_path):
     path = tmp_path / "n1/load/load-2026-01-31"
     path.parent.mkdir(parents=True)

@@ -99,7 +99,9 @@ class CollectdCsv(SeriesFile):
         labels, bad = labels_of(path), []
         names, pages = read_csv_pages(path, bad)
         for first, page in pages:
-            at, *values = (finite_numbers(page[name])[0].to_numpy() for name in names)
+            (at, _), *columns = (finite_numbers(page[name]) for name in names)
+            at, values = at.to_numpy(), [numbers.to_numpy() for numbers, _ in columns]
+            extraction.add_whole(sum(unreadable for _, unreadable in columns), {})
             timed = ~np.isnan(at)
             rows = zip(*(page[name].to_pylist() for name in names), strict=True)
             lines = [",".join(cell or "" for cell in row) for row in rows] if not timed.all() else []

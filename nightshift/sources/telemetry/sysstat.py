@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -35,7 +36,7 @@ class SadfTable(SeriesFile):
 
     def series(self, path, extraction):
         """Yield the series of every column and device; ValueError of one line for times without a zone."""
-        found, names = Pieces(), []
+        found, names, numbers = Pieces(), [], partial(numbers_of_piece, extraction=extraction)
         with open_text(path) as lines:
             for number, line in enumerate(lines, 1):
                 cells = line.strip().split(";")
@@ -55,14 +56,19 @@ class SadfTable(SeriesFile):
                     extraction.bad_lines.append((path, number, "no time", line[:500]))
                 else:
                     add_row(found, dict(zip(names, cells, strict=True)))
-                    yield from map(numbers_of_piece, found.full())
-        yield from map(numbers_of_piece, found.rest())
+                    yield from map(numbers, found.full())
+        yield from map(numbers, found.rest())
 
 
-def numbers_of_piece(piece):
-    """(labels, times in s since 1970, values) of a piece of a series whose times and values are texts."""
+def numbers_of_piece(piece, *, extraction):
+    """(labels, times in s since 1970, values) of a piece of a series whose times and values are texts; values
+    that are no numbers, such as 5,2 of another language, are counted in the extraction.
+    """
     labels, texts, values = piece
-    return labels, seconds_of(texts), pd.to_numeric(pd.Series(values), errors="coerce").to_numpy(float)
+    numbers = pd.to_numeric(pd.Series(values), errors="coerce").to_numpy(float)
+    others = (str(values[n]).strip().lower() for n in np.flatnonzero(np.isnan(numbers)))
+    extraction.add_whole(sum(text not in ("", "nan") for text in others), {})
+    return labels, seconds_of(texts), numbers
 
 
 def add_row(found, row):
@@ -106,7 +112,7 @@ class SadfJson(SeriesFile):
         """Yield the series of every value and device; a moment that is none becomes a bad line. ValueError of
         one line for times that are not UTC, LayoutError as of `hosts_of`.
         """
-        found, number = Pieces(), 0
+        found, number, numbers = Pieces(), 0, partial(numbers_of_piece, extraction=extraction)
         for document, one in iter_elements(path, "statistics"):
             for host in hosts_of(document):
                 for moment in host.get("statistics", []) if one is None else [one]:
@@ -115,8 +121,8 @@ class SadfJson(SeriesFile):
                         add_moment(found, moment, host["nodename"])
                     else:
                         extraction.bad_lines.append((path, number, "no time", str(moment)[:500]))
-            yield from map(numbers_of_piece, found.full())
-        yield from map(numbers_of_piece, found.rest())
+            yield from map(numbers, found.full())
+        yield from map(numbers, found.rest())
 
 
 def hosts_of(document):
