@@ -420,6 +420,7 @@ NO_SERIES = [
     f'"{LONG}"',
     f'{{"values": [[1769853600, "1"]], "x": "{LONG}"}}',
     f'{{"metric": "{LONG}", "value": [1769853600, "1"]}}',
+    f'{{"metric": {{"a": 5, "x": "{LONG}"}}, "value": [1769853600, "1"]}}',
     *(f'{{"metric": {{"x": "{LONG}"}}, "values": {values}}}' for values in ("5", "[5]", "[[1]]", '[[1, "x"]]', '[[1, "1", 2]]', '[[1, ["1"]]]')),
 ]
 ODD = {  # path, text, number of the odd line, reason
@@ -555,6 +556,10 @@ def test_fields_that_are_numbers_of_a_whole_node_are_values():
     idle, user = ({"__name__": f"cpu_{name}", "host": "n1"} for name in ("idle", "user"))
     assert found.rest() == [(idle, [T0], [1]), (user, [T0], [2.5]), ({"__name__": "_x"}, [T0], [3])]
     assert counts.left_out == {"single processors": 1}
+    telegraf.add_fields(
+        found, {"name": "net", "timestamp": T0, "fields": {"x": 4}, "tags": {"port": 5, "up": True, "host": "n1", "zone": None}}, counts
+    )
+    assert found.rest() == [({"__name__": "net_x", "host": "n1", "port": "5", "up": "true"}, [T0], [4])], "tags are text"
 
 
 def test_pieces_are_given_away_as_soon_as_there_are_enough(monkeypatch):

@@ -64,8 +64,8 @@ def arrays_of(labels, at, values):
         at, values = np.array(at, float), np.array(values, float)
     except (TypeError, ValueError, OverflowError):
         return None
-    is_one = isinstance(labels, dict) and at.ndim == 1 and at.shape == values.shape
-    return (labels, at, values) if is_one else None
+    are_labels = isinstance(labels, dict) and all(isinstance(one, str) for one in labels.values())
+    return (labels, at, values) if are_labels and at.ndim == 1 and at.shape == values.shape else None
 
 
 @dataclass

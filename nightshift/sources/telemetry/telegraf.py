@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from nightshift.sources.files import as_text
 from nightshift.sources.telemetry.series_file import Pieces, SeriesFile, as_arrays, numbered_records
 
 ALL = "cpu-total"  # of all processors; those of one are left out, as percentages do not add up
@@ -49,7 +50,8 @@ def add_fields(found, record, extraction):
     if tags.get("cpu", ALL) != ALL:
         extraction.left_out["single processors"] += 1
         return
-    key = tuple(sorted((name, tags[name]) for name in tags if name != "cpu"))
+    others = ((name, as_text(tag)) for name, tag in tags.items() if name != "cpu" and tag is not None)
+    key = tuple(sorted(others))
     for name, value in record["fields"].items():
         if isinstance(value, int | float) and not isinstance(value, bool):
             metric = ("__name__", f"{record.get('name', '')}_{name}")
