@@ -34,7 +34,7 @@ from nightshift.credentials import secret_in
 from nightshift.products import size_and_time
 from nightshift.runs import JUST_WRITTEN, record
 from nightshift.sources.excerpts import excerpt_of_text
-from nightshift.sources.files import LayoutError, beginning_of, open_text
+from nightshift.sources.files import LayoutError, beginning_of, is_empty, open_text
 from nightshift.sources.tables import read_files
 
 JUST_S = 600  # a file written in the last so many seconds may not be whole: if it changes, it is read again
@@ -262,7 +262,7 @@ def source_of(sources, path):
     """Return the first of `sources`, FileSources, that recognises the file `path`; LayoutError, one line that
     names them all, where none does. An empty file goes to the last of them.
     """
-    if not os.path.getsize(path):
+    if is_empty(path):
         return sources[-1]
     head = Head(path)
     for one in sources:

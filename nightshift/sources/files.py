@@ -1,7 +1,7 @@
 """Files of records as their producers write them: JSON in any of its layouts, and tables of text.
 
 matching_files   which files a path or a pattern names; no_file: why none
-open_text        plain or .gz, UTF-8 with or without a mark, UTF-16 with one
+open_text        plain or .gz, UTF-8 with or without a mark, UTF-16 with one; is_empty: of no content
 line_blocks      a file of lines in UTF-8, as bytes
 read_records     pages of records, whatever the layout, and what did not parse
 require_kind     the same pages; one line where none of the records is of a kind
@@ -88,6 +88,14 @@ def open_text(path):
         "utf-16" if mark in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     )  # PowerShell's > writes the former
     return opened(path, "rt", encoding=encoding, errors="replace")
+
+
+def is_empty(path):
+    """Whether the file `path` holds nothing, or is a .gz in which nothing is packed."""
+    if not str(path).endswith(".gz") or not os.path.getsize(path):
+        return not os.path.getsize(path)
+    with gzip.open(path, "rb") as file:
+        return not file.read(1)
 
 
 def blocks_of(file, number, size=2**23):

@@ -13,7 +13,6 @@ stay as they are.
 
 import hashlib
 import json
-import os
 
 import pandas as pd
 import pyarrow as pa
@@ -22,7 +21,7 @@ import pyarrow.parquet as pq
 from helpers import write_json
 from nightshift.products import code_below, read_json, sha256, size_and_time
 from nightshift.sources.base import FileSource
-from nightshift.sources.files import LayoutError
+from nightshift.sources.files import LayoutError, is_empty
 from nightshift.sources.parts import NOTES, lets_in, part_name, state_of_file, write_rows
 
 MOST_NOTED = 1000  # bad lines and items that a note names: a file with more is read again each night
@@ -64,7 +63,7 @@ class PartFile(FileSource):
 
     def write(self, path, one, part):
         """Write the rows of the file `path` that belong to the Extraction `one` as a part."""
-        pages = self.read(path, one) if os.path.getsize(path) else []
+        pages = [] if is_empty(path) else self.read(path, one)
         write_rows(self.rows_of(pages, one), part, self.schema, origin=path)
 
     def keep(self, path, extraction):

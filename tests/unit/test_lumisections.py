@@ -1,5 +1,6 @@
 """Tables of lumisections: what columns and cells say, which rows are put aside, what is known of a lumisection, and parts of a night, by hand."""
 
+import gzip
 from decimal import Decimal
 from types import SimpleNamespace
 
@@ -172,6 +173,15 @@ def test_a_table_of_luminosities_is_no_source_and_its_untaken_sections_stand_apa
     (tmp_path / "n.csv").write_text("run,ls,x\n1,1,8\n")
     with pytest.raises(ValueError, match=r"^it has none of fill, time, .*, golden, but run, ls, x: name its columns by `columns`$"):
         one.read_luminosity(str(tmp_path / "n.csv"), forms.CsvTable("", "").open)
+
+
+def test_files_that_hold_nothing_add_nothing(tmp_path):
+    for name, content in (("a.csv", b""), ("b.csv.gz", gzip.compress(b""))):
+        (tmp_path / name).write_bytes(content)
+        one = Extraction(Settings({}, "d", []), None)
+        one.read_source(tmp_path / name, None)
+        one.read_luminosity(tmp_path / name, None)
+        assert (one.counts["rows"], one.about_lumi, one.bad_lines) == (0, [], [])
 
 
 def test_histograms_and_wide_tables_do_not_go_together(tmp_path):

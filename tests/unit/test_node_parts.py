@@ -1,6 +1,7 @@
 """Raw rows of many nodes at once, what is counted and noted of them, answers of a server that become such rows, and their places on the grid."""
 
 import contextlib
+import gzip
 import time
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ import pytest
 
 from nightshift.cleaning.telemetry import NO_DAY, Grid, place_rows, read_rows
 from nightshift.generators import GENERATORS, workload
-from nightshift.sources.base import file_sources, source_of
+from nightshift.sources.base import file_sources, read_source, source_of
 from nightshift.sources.prometheus import node_of
 from nightshift.sources.telemetry import ldms_parquet, long_rows, node_days, notes, nvidia_smi, parts, prometheus, this_machine, trainings, turning
 from nightshift.sources.telemetry.label_files import LabelTable
@@ -98,6 +99,14 @@ def extracted(folder, name, text, *, window=EVER, columns=None):
         source_of(file_sources("telemetry", settings), str(path)).add(str(path), one)
         pd.DataFrame().to_parquet(one.folder / "labels.parquet")
     return one
+
+
+def test_a_file_in_which_nothing_is_packed_adds_nothing(tmp_path):
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b""))
+    with extraction_into(tmp_path / "raw", EVER) as one:
+        read_source("telemetry", str(tmp_path / "a.csv.gz"), one, columns={}, node_label="instance", job_label="")
+        pd.DataFrame().to_parquet(one.folder / "labels.parquet")
+    assert (one.counts["placed"], one.bad_lines, one.seen) == (0, [], [])
 
 
 def test_what_stands_for_no_value_is_counted_by_its_metric(tmp_path):

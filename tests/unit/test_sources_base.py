@@ -167,6 +167,17 @@ def test_a_head_of_a_file_is_bounded_and_without_its_mark(tmp_path):
     assert Head(tmp_path / "x.parquet").names == ["x"]
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "packed.csv.gz"])
+@pytest.mark.parametrize("study", STUDIES)
+def test_a_file_that_holds_nothing_goes_to_the_kind_that_is_asked_last_packed_or_not(study, name, tmp_path):
+    (tmp_path / name).write_bytes(gzip.compress(b"") if name.startswith("packed") else b"")
+    sources = base.file_sources(study, SETTINGS)
+    assert source_of(sources, tmp_path / name) is sources[-1]
+    (tmp_path / "meminfo.HEADER").write_text("#Time,Time_usec,ProducerName,MemFree\n")
+    (tmp_path / "meminfo.gz").write_bytes(gzip.compress(b""))
+    assert source_of(sources, tmp_path / "meminfo.gz") is sources[-1], "a header beside makes it no store"
+
+
 def test_a_kind_with_a_field_that_is_no_parameter_is_named():
     kind = make_dataclass("Toy", [("colour", str)], bases=(FileSource,))
     with pytest.raises(ValueError, match="Toy has colour, which 1_extract does not declare"):

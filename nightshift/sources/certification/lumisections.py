@@ -32,7 +32,7 @@ from nightshift.sources.certification.histograms import (
 )
 from nightshift.sources.certification.luminosity import contradictions
 from nightshift.sources.certification.root import NoLumisectionError
-from nightshift.sources.files import names_in_words
+from nightshift.sources.files import is_empty, names_in_words
 
 KEY = ["run", "lumisection"]
 HISTOGRAM_SCHEMA = pa.schema(
@@ -92,7 +92,7 @@ class Extraction:
         table with bin contents holds histograms, any other with run and lumisection is a wide one. ValueError
         of one line when columns are missing, or when none of its rows can be used.
         """
-        if not os.path.getsize(path):
+        if is_empty(path):
             return
         try:
             names, pages = open_file(path, self.bad_lines, self.left_out)
@@ -117,11 +117,14 @@ class Extraction:
             raise ValueError(f"none of its rows can be used; of the first: {why} ({text[:150]})")
 
     def read_luminosity(self, path, open_file):
-        """Gather what a table of luminosities says about lumisections; its rows are none of the source.
+        """Gather what a table of luminosities says about lumisections; its rows are none of the source, and
+        an empty file adds nothing.
 
         Sections that CMS did not take are kept apart. open_file : as in `read_source`. ValueError of one line
         when columns are missing.
         """
+        if is_empty(path):
+            return
         names, pages = open_file(path, self.bad_lines, self.left_out)
         layout = self.layout_in(names)
         require(layout, names, KEY)

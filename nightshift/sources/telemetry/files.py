@@ -1,14 +1,13 @@
 """Tables of nodes, long or wide, in CSV, Parquet or HDF5; and whatever else a source of node metrics is."""
 
 import glob
-import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from helpers import project_path
 from nightshift.sources.base import read_source
-from nightshift.sources.files import names_in_words
+from nightshift.sources.files import is_empty, names_in_words
 from nightshift.sources.telemetry import cells, tables
 from nightshift.sources.telemetry.opening import NodeFile, open_table
 from nightshift.sources.telemetry.parts import (
@@ -63,7 +62,7 @@ class NodeTable(NodeFile):
 
     def extract(self, path, extraction):
         """Add one table; errors are those of `extract_nodes` and of `layout_of_table`."""
-        if not os.path.getsize(path):
+        if is_empty(path):
             return
         names, pages = open_table(path, extraction.bad_lines)
         layout, metric_names = tables.layout_of_table(names, self.columns, path, extraction.repeated)

@@ -5,7 +5,6 @@ TicketTable      what all kinds of tables have in common
 extract_source   the raw table of a source, whatever its kind
 """
 
-import os
 import shutil
 from contextlib import suppress
 from itertools import count
@@ -21,7 +20,7 @@ from helpers import write_csv
 from nightshift.runs import warn
 from nightshift.sources.base import FileSource, read_source
 from nightshift.sources.excerpts import excerpt_of_prose
-from nightshift.sources.files import open_text
+from nightshift.sources.files import is_empty, open_text
 from nightshift.sources.tables import read_csv_pages
 from nightshift.sources.tickets.rows import (
     OPTIONAL,
@@ -303,7 +302,7 @@ class TicketTable(TicketFile):
 
     def extract(self, path, extraction):
         """Add the tickets of one file, none of an empty one; errors are those of `pages` and `add_pages`."""
-        if os.path.getsize(path):
+        if not is_empty(path):
             extraction.add_table(path, self)
 
 
