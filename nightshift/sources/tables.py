@@ -6,6 +6,7 @@ import zlib
 from contextlib import contextmanager
 
 import pandas as pd
+from pyarrow import ArrowException
 from tqdm import tqdm
 
 from helpers import project_path
@@ -26,6 +27,10 @@ def read_files(pattern, read):
         with reading(path):
             read(path)
 
+# What reading a file raises: a damaged archive the first ones, a cell without end csv.Error, a number that no
+# clock or counter reaches OverflowError, a column of lists as names that of Arrow.
+DAMAGE = (OSError, EOFError, ValueError, RecursionError, zlib.error, csv.Error, OverflowError, ArrowException)
+
 
 @contextmanager
 def reading(path):
@@ -36,9 +41,7 @@ def reading(path):
         yield
     except LayoutError as error:
         raise LayoutError(f"{path}: {error}") from None
-    # a damaged archive raises any of these, csv.Error a cell without end, OverflowError a number that no
-    # clock or counter reaches
-    except (OSError, EOFError, ValueError, OverflowError, RecursionError, zlib.error, csv.Error) as error:
+    except DAMAGE as error:
         raise ValueError(f"{path} cannot be read: {type(error).__name__}: {one_line(error)}") from None
 
 

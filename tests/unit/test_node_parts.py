@@ -109,6 +109,15 @@ def test_a_file_in_which_nothing_is_packed_adds_nothing(tmp_path):
     assert (one.counts["placed"], one.bad_lines, one.seen) == (0, [], [])
 
 
+def test_a_column_of_nodes_that_holds_lists_is_one_line(tmp_path):
+    pd.DataFrame({"timestamp": [T0], "node_id": [["n1"]], "load": [1.0]}).to_parquet(tmp_path / "a.parquet")
+    with extraction_into(tmp_path / "raw", EVER) as one:
+        with pytest.raises(ValueError, match=r"a\.parquet cannot be read: ArrowNotImplementedError: Unsupported cast from list") as error:
+            read_source("telemetry", str(tmp_path / "a.parquet"), one, columns={}, node_label="instance", job_label="")
+        pd.DataFrame().to_parquet(one.folder / "labels.parquet")
+    assert len(str(error.value).splitlines()) == 1
+
+
 def test_what_stands_for_no_value_is_counted_by_its_metric(tmp_path):
     one = extracted(tmp_path, "a.csv", f"timestamp,node_id,load,fan\n{T0},n1,4294967295,-1\n{T0 + 1},n1,ERR,20\n{T0 + 2},n1,3,30\n")
     assert one.counts == {"unreadable": 1, "placed": 3, "outside": 0}
