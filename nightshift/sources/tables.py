@@ -61,7 +61,9 @@ def read_csv_pages(path, bad_lines, *, prose=False, names=None, header=True):
     import pyarrow.csv as pa_csv
 
     with open_text(path) as lines:
-        first, encoding = next(lines, "").lstrip("\ufeff"), lines.encoding.removesuffix("-sig")
+        n_first, first = next(((n, line) for n, line in enumerate(lines, 1) if line.strip()), (1, ""))
+        first, encoding = first.lstrip("\ufeff"), lines.encoding.removesuffix("-sig")
+    skip_rows = n_first if header else 0
     separator, skipped = "," if names else max(",;\t", key=first.count), []
     names = names or [name.strip() for name in next(csv.reader([first], delimiter=separator), [])]
 
@@ -74,7 +76,7 @@ def read_csv_pages(path, bad_lines, *, prose=False, names=None, header=True):
                     use_threads=False,
                     block_size=2**23,
                     column_names=names,
-                    skip_rows=int(header),
+                    skip_rows=skip_rows,
                     encoding=encoding,
                 ),
                 pa_csv.ParseOptions(
@@ -95,24 +97,24 @@ def read_csv_pages(path, bad_lines, *, prose=False, names=None, header=True):
             if "UTF8" not in str(error) and "CSV parse error" not in str(error):
                 raise
             raise ValueError("it is no text in UTF-8: save it as such") from None
-        note_skipped(path, skipped, bad_lines, n_before, header)
+        note_skipped(path, skipped, bad_lines, n_before, skip_rows)
 
     return names, pages()
 
 
-def note_skipped(path, skipped, bad_lines, n_before, header):
+def note_skipped(path, skipped, bad_lines, n_before, skip_rows):
     """Add the rows of a CSV file that Arrow has put aside to the list `bad_lines`, and renumber what the
     caller has added to it for the same file.
 
-    skipped : Arrow's InvalidRows. n_before : length of the list before the file. header : whether the first
-    line is no row.
+    skipped : Arrow's InvalidRows. n_before : length of the list before the file. skip_rows : how many lines
+    stand before the rows.
     """
-    for number in sorted(row.number - header for row in skipped):  # each moves all later rows on by one
+    for number in sorted(row.number - skip_rows for row in skipped):  # each moves all later rows on by one
         later = [(file, line + (line >= number), *more) for file, line, *more in bad_lines[n_before:]]
         bad_lines[n_before:] = later
     for row in skipped:
         reason = f"{row.actual_columns} columns, not {row.expected_columns}"
-        bad_lines.append((path, row.number - header, reason, row.text[:500]))
+        bad_lines.append((path, row.number - skip_rows, reason, row.text[:500]))
 
 
 def read_column_pages(path, columns, bad_lines):

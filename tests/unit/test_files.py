@@ -167,6 +167,16 @@ def test_a_table_is_read_in_the_encoding_that_its_mark_says(tmp_path, encoding):
     assert [(line, reason) for _, line, reason, _ in bad] == [(3, "3 columns, not 2")]
 
 
+@pytest.mark.parametrize("prose", [False, True])
+def test_names_of_columns_may_stand_below_empty_lines(tmp_path, prose):
+    (tmp_path / "a.csv").write_text("\n \nnode,load\nn1,2\nn2,3,4\nn3,5\n")
+    bad = []
+    names, pages = read_csv_pages(str(tmp_path / "a.csv"), bad, prose=prose)
+    [(first, page)] = list(pages)
+    assert (names, first, page.to_pydict()) == (["node", "load"], 1, {"node": ["n1", "n3"], "load": ["2", "5"]})
+    assert [(line, reason) for _, line, reason, _ in bad] == [(2, "3 columns, not 2")]
+
+
 def test_a_quote_that_is_never_closed_is_one_line(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text('a,b\n1,"' + "x" * 140_000 + "\n")
