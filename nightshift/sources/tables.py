@@ -131,10 +131,12 @@ def read_column_pages(path, columns, bad_lines):
         yield page.select(columns).to_pandas()
 
 
-def read_optional(path, sample, columns):
+def read_optional(path, sample, columns, *, text=False):
     """The table at `path`, CSV or Parquet; for "sample" the one at the path `sample`. Without a path ("", or
     None as `sample`) a table of `columns` without rows.
 
+    text : whether the cells of a CSV are text as it is written, such as 007 or NA, and only an empty one is
+    missing; whole numbers that Parquet keeps as fractions, since one is missing, are whole again.
     FileNotFoundError where there is no such file; ValueError of one line where the table lacks one of
     `columns`, or cannot be read.
     """
@@ -142,7 +144,8 @@ def read_optional(path, sample, columns):
     if path is None:
         return pd.DataFrame(columns=columns)
     try:
-        frame = pd.read_parquet(path) if str(path).endswith(".parquet") else pd.read_csv(path)
+        how = {"dtype": str, "keep_default_na": False, "na_values": [""]} if text else {}
+        frame = pd.read_parquet(path) if str(path).endswith(".parquet") else pd.read_csv(path, **how)
     except UnicodeDecodeError:
         raise ValueError(f"{path} is no text in UTF-8: save it as such") from None
     # an empty file, a row with too many cells, a Parquet file that is none, a damaged archive
@@ -150,4 +153,4 @@ def read_optional(path, sample, columns):
         raise ValueError(f"{path} cannot be read: {one_line(error)}") from None
     if lacking := [column for column in columns if column not in frame]:
         raise ValueError(f"{path} has no column {', '.join(lacking)}; it needs {', '.join(columns)}")
-    return frame
+    return frame.convert_dtypes() if text else frame

@@ -94,6 +94,16 @@ def test_an_optional_table_is_the_named_one_the_samples_or_none(tmp_path):
         read_optional(str(tmp_path / "cut.csv.gz"), None, columns)
 
 
+def test_an_optional_table_of_text_is_read_as_it_is_written(tmp_path):
+    """As numbers 007 would be 7, and all the others 17.0 where one is missing; a label called None would be none."""
+    (tmp_path / "t.csv").write_text("ticket_id,label\n007,NA\n,x\n17,None\n18,\n")
+    table = read_optional(str(tmp_path / "t.csv"), None, ["ticket_id", "label"], text=True)
+    assert table.fillna("").to_numpy().tolist() == [["007", "NA"], ["", "x"], ["17", "None"], ["18", ""]]
+    pd.DataFrame({"ticket_id": [7, None], "label": ["a", "b"]}).to_parquet(tmp_path / "t.parquet")
+    table = read_optional(str(tmp_path / "t.parquet"), None, ["ticket_id", "label"], text=True)
+    assert table.ticket_id.astype("string").fillna("").tolist() == ["7", ""]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "line"),
     [
