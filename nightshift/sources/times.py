@@ -77,7 +77,7 @@ RFC = (
     r" (?P<clock>\d{2}:\d{2}:\d{2}) (?:UTC|GMT|\+0000)$"
 )
 RFC_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-ZONED = r"[T ]\d\d\S*(?:Z|[+-]\d\d(?::?\d\d)?)$"  # of ISO 8601
+ZONED = r"[T ]\d\d\S*\s*(?:Z|[+-]\d\d(?::?\d\d)?)$"  # of ISO 8601; Ruby and Git put a blank before a zone
 ZONES = {
     "z": "Z",
     "utc": "Z",

@@ -109,6 +109,9 @@ def test_a_moment_without_zone_is_of_the_zone_that_is_named_and_one_with_its_own
     at = read_times(pd.Series(texts, dtype=object), "Europe/Berlin")
     assert at.dt.hour.tolist() == [9, 9, 9, 10, 10, 10]
     assert has_zone(pd.Series(texts)).tolist() == [False, False, False, True, True, True]
+    texts = [f"2026-01-31 {one}" for one in ("11:00:00 +0100", "04:00 -06:00", "10:00:00.5 Z", "10:00:00  +00", "11:00:00+0100")]
+    at = read_times(pd.Series(texts, dtype=object), "Europe/Berlin")
+    assert at.dt.strftime("%H:%M").tolist() == ["10:00"] * 5, "also where a blank stands before its own"
 
 
 @pytest.mark.parametrize(
