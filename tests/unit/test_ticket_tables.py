@@ -1,5 +1,6 @@
 """Words for states, forms of times, JSON, desks that count alike, rows that come twice, sacctmgr's bars, sites, impossible tests: by hand."""
 
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -232,6 +233,19 @@ def test_three_desks_have_a_mark_each_and_half_of_the_ids_in_common_make_one():
 
 
 def test_of_two_rows_the_newer_stays_and_the_older_is_named_with_what_differs():
+def test_many_exports_of_one_desk_are_compared_without_all_pairs_of_their_rows():
+    """Of two hundred daily exports of a hundred tickets each there are four million pairs."""
+    daily = [rows_of(f"{n:03d}", range(100), 5) for n in range(200)]
+    rows = pd.concat([*daily, rows_of("other", range(2), 9)], ignore_index=True)
+    tracemalloc.start()
+    apart, sentence = tell_desks(rows)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert apart.ticket_id.tolist() == [*map(str, range(100))] * 200 + ["d2-0", "d2-1"]
+    assert sentence.startswith("2 ids of tickets stand in files of 2 desks")
+    assert most < 50e6
+
+
     old = rows_of("a", [1, 2], 5, state=["open", "open"], subject=["x", None])
     new = old.assign(file="b", state=["closed", "open"])
     new.loc[0, "lastupdate"] += pd.Timedelta(days=1)

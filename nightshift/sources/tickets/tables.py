@@ -286,18 +286,14 @@ def tell_desks(rows):
     name tickets created at different times than at the same time. The ids of the first desk, by the names of
     the files, stay; those of the others then begin with d2-, d3-, ...
     """
-    one = rows.dropna(subset="created").drop_duplicates(["file", "ticket_id"])[
-        ["file", "ticket_id", "created"]
-    ]
-    pairs = one.merge(one, on="ticket_id", suffixes=("", "_2"))
-    pairs = pairs[pairs.file < pairs.file_2]
-    if not len(pairs):
+    one = rows.dropna(subset=["created", "ticket_id"]).drop_duplicates(["file", "ticket_id"])
+    if not (alike := shares_alike(one)):
         return rows, ""
     same = (pairs.created == pairs.created_2).groupby([pairs.file, pairs.file_2]).mean()
     desk = {}
     for file in sorted(rows.file.unique()):
-        like = [other for other in desk if same.get((other, file), -1) >= 0.5]
-        unlike = any(same.get((other, file), 1) < 0.5 for other in desk)
+        like = [other for other, share in alike.get(file, ()) if share >= 0.5]
+        unlike = any(share < 0.5 for _, share in alike.get(file, ()))
         desk[file] = desk[like[0]] if like else 1 + max(desk.values(), default=0) if unlike or not desk else 1
     number = rows.file.map(desk)
     if number.max() == 1:
@@ -305,12 +301,39 @@ def tell_desks(rows):
     renamed = rows.assign(
         ticket_id=rows.ticket_id.where(number == 1, "d" + number.astype(str) + "-" + rows.ticket_id)
     )
-    shared = pairs.ticket_id[pairs.created != pairs.created_2].nunique()
+    shared = int((one.groupby("ticket_id").created.nunique() > 1).sum())
     return renamed, (
         f"{shared:,} ids of tickets stand in files of {number.max()} desks for different tickets (other "
         "times of creation): the ids of the second "
         f"desk begin with d2- here{', and so on' if number.max() > 2 else ''}"
     )
+
+
+def shares_alike(rows):
+    """Compare files that have ids in common: {file: [(file before it by name, share of the ids in common that
+    were created at the same time in both)]}.
+
+    rows : DataFrame file, ticket_id, created, each id once in a file. Products of sparse matrices count what
+    files have in common: a table of all pairs of rows would grow with the square of the number of exports.
+    """
+    files = sorted(rows.file.unique())
+    if len(files) < 2:
+        return {}
+    from scipy import sparse  # here, since most sources of tickets need it not
+
+    number = pd.Index(files).get_indexer(rows.file)
+
+    def in_common(columns):
+        of_column = rows.groupby(columns, sort=False).ngroup().to_numpy()
+        shape = len(files), int(of_column.max(initial=-1)) + 1
+        held = sparse.csr_matrix((np.ones(len(rows), np.int64), (number, of_column)), shape)
+        counts = sparse.tril(held @ held.T, -1)
+        return dict(zip(zip(counts.row.tolist(), counts.col.tolist(), strict=True), counts.data, strict=True))
+
+    alike, same = {}, in_common(["ticket_id", "created"])
+    for (file, other), n in sorted(in_common(["ticket_id"]).items()):
+        alike.setdefault(files[file], []).append((files[other], same.get((file, other), 0) / n))
+    return alike
 
 
 def newest_rows(rows, measured):
