@@ -247,7 +247,8 @@ def records_of(text):
     else lines; ValueError of one line as `read_json_tickets`.
     """
     try:
-        content = read_arrays(text) or json.loads(text)
+        content = read_arrays(text)
+        content = json.loads(text) if content is None else content
     except ValueError:
         return read_json_lines(text)
     content = tickets_within(content) if isinstance(content, dict) else content
@@ -289,7 +290,6 @@ def tell_desks(rows):
     one = rows.dropna(subset=["created", "ticket_id"]).drop_duplicates(["file", "ticket_id"])
     if not (alike := shares_alike(one)):
         return rows, ""
-    same = (pairs.created == pairs.created_2).groupby([pairs.file, pairs.file_2]).mean()
     desk = {}
     for file in sorted(rows.file.unique()):
         like = [other for other, share in alike.get(file, ()) if share >= 0.5]
