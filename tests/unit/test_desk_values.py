@@ -278,6 +278,11 @@ def test_a_document_of_jira_is_its_text_with_a_line_for_each_paragraph():
     items = {"type": "bulletList", "content": [{"type": "listItem", "content": [one]} for one in words[:2]]}
     document = {"type": "doc", "content": [{"type": "paragraph", "content": words[:2]}, items, {"type": "rule"}, words[2]]}
     assert jira.plain_text(document) == "ab\na\nb\n\nc"
+    cells = [{"type": "tableCell", "content": [{"type": "paragraph", "content": [one]}]} for one in words[:2]]
+    table = {"type": "table", "content": [{"type": "tableRow", "content": cells}, {"type": "tableRow", "content": None}]}
+    broken = {"type": "paragraph", "content": [words[0], {"type": "hardBreak"}, words[1]]}
+    quote = {"type": "blockquote", "content": [broken, {"type": "paragraph", "content": words}]}
+    assert jira.plain_text({"type": "doc", "content": [quote, table]}) == "a\nb\nabc\na\nb\n"
     assert [jira.plain_text(one) for one in ("x", None)] == ["x", None]
     assert [jira.person(one) for one in ({"accountId": "5", "name": "n"}, {"name": "n"}, {}, None)] == ["5", "n", None, None]
 

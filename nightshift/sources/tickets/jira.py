@@ -8,6 +8,9 @@ import pyarrow as pa
 from nightshift.sources.tickets.files import DeskExport
 from nightshift.sources.tickets.json_files import DeskAnswer, first_answer
 
+# parts of a document of Atlassian's that hold words; all others hold such parts
+OF_WORDS = ("paragraph", "heading", "codeBlock", "caption", "taskItem", "decisionItem")
+
 
 class JiraCsv(DeskExport):
     """What a search exports as CSV, in which the name of a column comes as often as an issue has such values.
@@ -61,12 +64,14 @@ def with_answers(page):
 
 def plain_text(node):
     """Return the text of a description: a text as it is, of a document of Atlassian's the texts of all its
-    parts; None where there is none.
+    parts, each but for words in lines of its own; None where there is none.
     """
     if not isinstance(node, dict):
         return node
-    parts = [plain_text(one) or "" for one in node.get("content", [])]
-    between = "\n" if node.get("type") in ("doc", "bulletList", "orderedList", "listItem") else ""
+    if node.get("type") == "hardBreak":
+        return "\n"
+    parts = [plain_text(one) or "" for one in node.get("content") or []]
+    between = "" if node.get("type") in OF_WORDS else "\n"
     return node.get("text") or between.join(parts)
 
 
