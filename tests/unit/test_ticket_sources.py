@@ -165,6 +165,36 @@ def test_an_answer_of_zammad_whose_states_are_numbers_is_refused_with_what_to_do
         kind.pages(tmp_path / "z.json", [])
 
 
+AT = "2026-01-31T10:00:00Z"
+IN_PROJECTS = {  # kind: a ticket, what differs in one of another project, its number
+    "GitlabRest": ({"iid": 5, "title": "x", "created_at": AT, "project_id": 7}, {"project_id": 8}, "iid"),
+    "GithubRest": (
+        {"number": 5, "title": "x", "created_at": AT, "comments_url": "", "events_url": "", "repository_url": "https://x/repos/a/b"},
+        {"repository_url": "https://x/repos/c/d"},
+        "number",
+    ),
+    "GithubCli": (
+        {"number": 5, "title": "x", "createdAt": AT, "repository": {"nameWithOwner": "a/b"}},
+        {"repository": {"nameWithOwner": "c/d"}},
+        "number",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", IN_PROJECTS)
+def test_tickets_of_two_projects_that_have_one_number_are_refused(tmp_path, kind):
+    """A group of GitLab and a search of GitHub answer so: each project counts from one."""
+    one, other, number = IN_PROJECTS[kind]
+    path = tmp_path / "a.json"
+    for records in ([one, one], [one, one | {number: 6} | other]):
+        path.write_text(json.dumps(records))
+        source = source_of(file_sources("tickets", {}), path)
+        assert (type(source).__name__, len(source.pages(path, [])[1][0][1])) == (kind, 2)
+    path.write_text(json.dumps([one, one | other]))
+    with pytest.raises(ValueError, match=r"^it has tickets of several projects, and several of the number 5: save those of each"):
+        source.pages(path, [])
+
+
 def test_a_comment_of_jira_is_an_answer_only_where_its_people_have_the_names_of_the_columns():
     comments = {"Comment": ["31/Jan/26 9:20 AM;lomi;a; b", None], "Comment (2)": ["31/Jan/26 9:30 AM;ada;c", "no comment"]}
     same = pa.table({"Reporter": ["lomi", "suwo"], "Assignee": ["ada", None]} | comments)

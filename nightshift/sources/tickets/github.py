@@ -15,6 +15,7 @@ class GithubCli(DeskAnswer):
 
     label = "issues of GitHub (gh issue list --json)"
     keys = ("number", "title", "createdAt")
+    counted_in = "repository.nameWithOwner"  # of gh search issues
     columns = MappingProxyType(
         {
             "ticket_id": ("number",),
@@ -38,6 +39,7 @@ class GithubRest(DeskAnswer):
 
     label = "issues of GitHub (REST)"
     keys = ("comments_url", "events_url", "title", "created_at")
+    counted_in = "repository_url"
     columns = MappingProxyType(
         {
             "ticket_id": ("number",),

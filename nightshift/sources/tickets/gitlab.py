@@ -11,6 +11,7 @@ class GitlabRest(DeskAnswer):
 
     label = "issues of GitLab (REST)"
     keys = ("iid", "project_id", "title", "created_at")
+    counted_in = "project_id"
     columns = MappingProxyType(
         {
             "ticket_id": ("iid",),

@@ -44,15 +44,32 @@ class JsonTickets(TicketTable):
 
 class DeskAnswer(JsonTickets):
     """What the interface of one kind of help desk answers. keys : names of values, by which it is recognised:
-    all of them occur in it.
+    all of them occur in it. counted_in : the value that says within what its numbers of tickets count, such
+    as a project; "" where they are those of the whole desk.
     """
 
     label = ""
     keys = ()
+    counted_in = ""
 
     def recognises(self, head):
         """By the names of its values."""
         return super().recognises(head) and all(re.search(rf'"{key}"\s*:', head.text) for key in self.keys)
+
+    def pages(self, path, bad):
+        """Open it; ValueError where tickets of two projects have one number, since one of them would be taken
+        for an older version of the other.
+        """
+        names, pages = super().pages(path, bad)
+        for _, page in pages if self.counted_in in names else []:
+            each = page.select([*self.columns["ticket_id"], self.counted_in]).to_pandas().drop_duplicates()
+            again = each.iloc[:, 0][each.iloc[:, 0].duplicated()]
+            if len(again):
+                raise ValueError(
+                    f"it has tickets of several projects, and several of the number {again.iloc[0]}: save "
+                    "those of each project in a file of their own"
+                )
+        return names, pages
 
 
 def objects_in(values):
