@@ -18,4 +18,5 @@ class ParquetTickets(TicketTable):
 
     def pages(self, path, bad):
         """Open it, in one page."""
-        return pq.read_schema(path).names, [(1, pq.read_table(path))]
+        # without what folders such as queue=hpc say, which the file may say otherwise
+        return pq.read_schema(path).names, [(1, pq.read_table(path, partitioning=None))]
