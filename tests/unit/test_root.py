@@ -2,6 +2,7 @@
 
 from collections import Counter
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -121,6 +122,8 @@ def test_bins_of_unequal_width_keep_their_quantiles(tmp_path):
     assert (row["x_min"], row["x_max"], len(row["contents"])) == (0, 50, 50)
     reached = np.cumsum(row["contents"])
     assert np.allclose(reached[np.array(edges[1:], int) - 1], np.cumsum(counts))
+    of_time = SimpleNamespace(edges=lambda: np.array([0, 1e-9, 3e-9]))  # in seconds
+    assert np.allclose(root.axis_of(of_time, np.array([2.0, 4.0]))["contents"], [2, 2, 2])
     fine = np.append(0, np.geomspace(1e-3, 1e4, 20))  # 1e7 times as wide as its narrowest bin
     with uproot.recreate(tmp_path / "b.root") as file:
         file[LUMI.format(1)] = (np.ones(20), fine)

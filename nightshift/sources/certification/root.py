@@ -109,7 +109,7 @@ def axis_of(axis, values, *, are_counts=True):
     """
     edges = axis.edges()
     low, high = float(edges[0]), float(edges[-1])
-    if not np.allclose(np.diff(edges), (high - low) / len(values), rtol=1e-3):
+    if not np.allclose(np.diff(edges), (high - low) / len(values), rtol=1e-3, atol=0):  # of any unit
         n = min(MOST_BINS, round((high - low) / np.diff(edges).min()))
         weights = values if are_counts else values * np.diff(edges)
         reached = np.interp(np.linspace(low, high, n + 1), edges, np.append(0, np.cumsum(weights)))
