@@ -5,6 +5,7 @@ part_name           the name of a part by what it was read from
 write_rows          one part, page by page
 in_order_of_files   parts in the order of the files that they were read from
 link                an earlier file under another name
+remove_abandoned    the folders of extractions that were killed
 
 What was counted of a part is noted: for a file as part_files.py says, for an index in the metadata of its
 part.
@@ -13,7 +14,9 @@ part.
 import hashlib
 import json
 import os
+import re
 import shutil
+import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +31,7 @@ from nightshift.status import sha256_of
 NOTE = b"nightshift"  # key of the note in the metadata of a part
 ORIGIN = b"file"  # key of the path of the file that a part was read from
 NOTES = "notes"  # folder beside the parts
+ABANDONED_S = 2 * 86_400
 
 
 @dataclass(frozen=True)
@@ -190,6 +194,16 @@ def state_of_file(path):
     """
     there = os.stat(path)
     return [str(path), there.st_size, there.st_mtime_ns, there.st_ctime_ns]
+
+
+def remove_abandoned(folder):
+    """Remove what extractions into `folder` that were killed have left: the hidden folders in which they
+    wrote, once nothing has been made there for ABANDONED_S.
+    """
+    for path in folder.glob(".*"):
+        is_old = path.stat().st_mtime < time.time() - ABANDONED_S
+        if is_old and path.is_dir() and re.fullmatch(r"\.[0-9a-f]{8}", path.name):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def link(old, new):

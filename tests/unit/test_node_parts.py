@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import os
 import time
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ import pytest
 from nightshift.cleaning.telemetry import NO_DAY, Grid, place_rows, read_rows
 from nightshift.generators import GENERATORS, workload
 from nightshift.sources.base import file_sources, read_source, source_of
+from nightshift.sources.certification.lumisections import staged
 from nightshift.sources.prometheus import node_of
 from nightshift.sources.telemetry import ldms_parquet, long_rows, node_days, notes, nvidia_smi, parts, prometheus, this_machine, trainings, turning
 from nightshift.sources.telemetry.label_files import LabelTable
@@ -99,6 +101,16 @@ def extracted(folder, name, text, *, window=EVER, columns=None):
         source_of(file_sources("telemetry", settings), str(path)).add(str(path), one)
         pd.DataFrame().to_parquet(one.folder / "labels.parquet")
     return one
+
+
+@pytest.mark.parametrize("into", [lambda raw: extraction_into(raw, EVER), staged])
+def test_the_folder_of_a_night_that_was_killed_is_removed_two_days_later(tmp_path, into):
+    for name, days in ((".0123abcd", 3), (".0123abce", 1), (".my notes", 3), ("nodes", 3)):
+        (tmp_path / name / "nodes").mkdir(parents=True)
+        os.utime(tmp_path / name, (0, time.time() - days * 86_400))
+    with pytest.raises(ValueError, match="nothing"), into(tmp_path):
+        raise ValueError("nothing")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".0123abce", ".my notes", "nodes"]
 
 
 def test_a_file_in_which_nothing_is_packed_adds_nothing(tmp_path):

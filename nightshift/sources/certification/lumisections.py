@@ -33,6 +33,7 @@ from nightshift.sources.certification.histograms import (
 from nightshift.sources.certification.luminosity import contradictions
 from nightshift.sources.certification.root import NoLumisectionError
 from nightshift.sources.files import is_empty, names_in_words
+from nightshift.sources.parts import remove_abandoned
 
 KEY = ["run", "lumisection"]
 HISTOGRAM_SCHEMA = pa.schema(
@@ -306,6 +307,7 @@ def staged(folder):
     """Yield a new folder in `folder`; what it holds moves to `folder` when the block ends well, and an error
     in the block leaves `folder` as it was.
     """
+    remove_abandoned(folder)
     staging = folder / f".{uuid.uuid4().hex[:8]}"
     staging.mkdir(parents=True)
     try:

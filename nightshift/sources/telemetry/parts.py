@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from nightshift.runs import warn
+from nightshift.sources.parts import remove_abandoned
 from nightshift.sources.telemetry import dcgm, ldms, tables
 from nightshift.sources.telemetry.cells import names_of, numbers_of, times_of
 from nightshift.sources.telemetry.nameless import Nameless
@@ -177,6 +178,7 @@ def extraction_into(raw, window, *, columns=None, sampler=""):
 
     The caller writes labels.parquet to its folder. An error within leaves the last night as it was.
     """
+    remove_abandoned(raw)
     staging = raw / f".{uuid.uuid4().hex[:8]}"
     for name in ("nodes", "notes"):
         (staging / name).mkdir(parents=True)
