@@ -117,6 +117,14 @@ def note_skipped(path, skipped, bad_lines, n_before, skip_rows):
         bad_lines.append((path, row.number - skip_rows, reason, row.text[:500]))
 
 
+def numbered_pages(pages):
+    """Yield (number of its first row, page) of the pages of a table, whose rows count from 1."""
+    first_row = 1
+    for page in pages:
+        yield first_row, page
+        first_row += len(page)
+
+
 def read_column_pages(path, columns, bad_lines):
     """Yield `columns` of the CSV file `path` page by page: DataFrame [row, column] of text.
 

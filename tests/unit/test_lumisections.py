@@ -284,6 +284,11 @@ def test_a_parquet_file_is_read_by_pages_with_its_texts_as_texts(tmp_path):
     pages = list(pages)
     assert (names, [(first, len(page)) for first, page in pages]) == (["n", "of", "long"], [(1, 16_384), (16_385, 3_616)])
     assert pages[0][1].schema.types[1:] == [pa.string()] * 2
+    pq.write_table(pa.table({"n": range(20_000), "of": texts.dictionary_encode()}), tmp_path / "a.parquet", row_group_size=9_000)
+    _, pages = parquet_files.ParquetFile("", "").open(tmp_path / "a.parquet", [], {})
+    numbers = [(first, page["n"].to_pylist()) for first, page in pages]
+    assert [number for _, some in numbers for number in some] == [*range(20_000)], "with categories a page ends where a row group does"
+    assert all(some[0] == first - 1 for first, some in numbers)
 
 
 def test_a_root_file_without_histograms_is_one_line_that_counts_what_it_holds():

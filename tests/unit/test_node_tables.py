@@ -724,6 +724,12 @@ def test_a_long_parquet_file_is_read_by_pages(tmp_path):
     pd.DataFrame({"load": np.arange(70_000.0)}).to_parquet(tmp_path / "a.parquet")
     names, pages = opening.read_parquet(tmp_path / "a.parquet")
     assert (names, [(first, len(page)) for first, page in pages]) == (["load"], [(1, 65_536), (65_537, 4_464)])
+    groups = pd.DataFrame({"load": np.arange(100_000), "node_id": pd.Categorical(["n1"] * 100_000)})
+    groups.to_parquet(tmp_path / "b.parquet", row_group_size=50_000)
+    _, pages = opening.read_parquet(tmp_path / "b.parquet")
+    numbers = [(first, page["load"].to_pylist()) for first, page in pages]  # with categories a page ends where a row group does
+    assert [number for _, some in numbers for number in some] == [*range(100_000)]
+    assert all(some[0] == first - 1 for first, some in numbers)
 
 
 # ----------------------------------------------------------------------------------------------------------------- GPUs

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 
 from nightshift.sources.certification.forms import LumisectionFile
 from nightshift.sources.excerpts import excerpt_of_parquet
+from nightshift.sources.tables import numbered_pages
 
 
 def plain(batch):
@@ -28,7 +29,6 @@ class ParquetFile(LumisectionFile):
         return head.suffix in (".parquet", ".pq")
 
     def open(self, path, bad_lines, left_out):
-        """Open the file, with pages of 16,384 rows."""
+        """Open the file, with pages of at most 16,384 rows."""
         file = pq.ParquetFile(path)
-        starts = range(1, file.metadata.num_rows + 1, 2**14)
-        return file.schema_arrow.names, zip(starts, map(plain, file.iter_batches(2**14)), strict=False)
+        return file.schema_arrow.names, numbered_pages(map(plain, file.iter_batches(2**14)))

@@ -12,7 +12,7 @@ from nightshift.products import code_below
 from nightshift.sources.base import FileSource, Look
 from nightshift.sources.excerpts import excerpt_of_parquet, excerpt_of_text, whole_file
 from nightshift.sources.parts import state_of_file
-from nightshift.sources.tables import read_csv_pages
+from nightshift.sources.tables import numbered_pages, read_csv_pages
 from nightshift.sources.telemetry import ldms, tables
 from nightshift.sources.telemetry.hdf_objects import RefusedError, guard
 from nightshift.sources.telemetry.node_days import digest_of
@@ -26,13 +26,12 @@ EVER = [pd.Timestamp("1970-01-01", tz="UTC"), pd.Timestamp("2200-01-01", tz="UTC
 
 
 def read_parquet(path):
-    """Open a Parquet file: (names of the columns, pages of 65,536 rows, each with the number of its first
-    one).
+    """Open a Parquet file: (names of the columns, pages of at most 65,536 rows, each with the number of its
+    first one). Where a column is of categories, no page goes beyond a row group.
     """
     file = pq.ParquetFile(path)
-    starts = range(1, file.metadata.num_rows + 1, 2**16)
     pages = (pa.Table.from_batches([batch]) for batch in file.iter_batches(2**16))
-    return file.schema_arrow.names, zip(starts, pages, strict=False)
+    return file.schema_arrow.names, numbered_pages(pages)
 
 
 def read_hdf(path, n_rows=None):
