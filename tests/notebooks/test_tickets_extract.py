@@ -370,7 +370,7 @@ def test_a_live_sacctmgr_that_gives_nothing_is_one_line(tmp_path, monkeypatch, p
 
 def test_labels_come_from_a_file_before_those_of_the_source(tmp_path):
     source = write(tmp_path / "t.csv", "ticket_id,subject,label\n1,a,own\n2,b,own\n")
-    labels = write(tmp_path / "labels.csv", "ticket_id,label\n2,given\n3,nobody\n")
+    labels = write(tmp_path / "labels.csv", "ticket_id,label,remark\n2,given,\n3,nobody,x\n,lost,x\n")
     table, _, _ = extracted(tmp_path, source, labels=str(labels))
     assert table.label.tolist() == ["own", "given"]
     write(labels, "ticket,label\n2,given\n")
