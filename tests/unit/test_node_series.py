@@ -648,6 +648,15 @@ def test_rows_of_json_without_what_the_user_names_are_one_line(extraction, tmp_p
         json_rows.layout_of(["ts", "load"])
 
 
+def test_rows_of_json_whose_values_the_user_names_are_those_of_a_table(extraction, tmp_path):
+    path, columns = tmp_path / "cpu_idle-2026-01-31.jsonl", {"timestamp": "t", "node_id": "n", "value": "v"}
+    path.write_text(f'{{"t": {T0}, "n": "n1", "v": 3, "what": "load"}}\n')
+    json_rows.JsonRows(columns).extract(str(path), extraction)
+    assert rows_of(extraction)["cpu_idle"].tolist() == [3], "it is called after the file"
+    with pytest.raises(ValueError, match=r"^its metrics are in the column what: the parameter columns must name that of the values"):
+        json_rows.JsonRows({"timestamp": "t", "node_id": "n", "metric": "what"}).extract(str(path), extraction)
+
+
 @pytest.mark.parametrize(
     ("names", "is_row"), [(["ts", "node"], True), (["ts", "load"], False), (["node", "load"], False), (["time", "host", "dsnames"], False)]
 )

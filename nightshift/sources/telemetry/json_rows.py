@@ -61,9 +61,11 @@ class JsonRows(NodeFile):
         """Add rows, dicts with the same `names`; ValueError of one line where none of these is a time or a
         node, or where one that the user names is missing.
         """
-        layout = tables.named_layout(names, self.columns) if self.columns else layout_of(names)
-        used = {*layout.values(), *(() if self.columns else NO_METRICS)}
-        metric_names = {name: name for name in names if name not in used}
+        if self.columns:
+            layout, metric_names = tables.layout_of_table(names, self.columns, path, extraction.repeated)
+        else:
+            layout = layout_of(names)
+            metric_names = {name: name for name in names if name not in {*layout.values(), *NO_METRICS}}
         sampler = sampler_of(path) if OF_LDMS & set(names) else extraction.sampler
         page = pa.table({name: column_of(rows, name, layout) for name in names})
         extract_nodes(

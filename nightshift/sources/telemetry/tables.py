@@ -130,7 +130,7 @@ def metric_in_path(path, partitions):
         if key in partitions:
             return partitions[key]
     stem = re.sub(
-        r"(\.(csv|gz|txt|tsv|parquet|pq|h5|hdf5?)|[._-]?\d{4}-?\d\d(-?\d\d)?|[._-]\d{9,})+$",
+        r"(\.(csv|gz|txt|tsv|parquet|pq|h5|hdf5?|jsonl?|ndjson)|[._-]?\d{4}-?\d\d(-?\d\d)?|[._-]\d{9,})+$",
         "",
         Path(path).name,
     )
