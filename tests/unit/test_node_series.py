@@ -322,6 +322,14 @@ def test_an_answer_may_say_what_it_is_behind_its_series_and_others_may_follow(ex
         extract(extraction, path)
 
 
+def test_an_answer_whose_names_are_sorted_is_one(extraction, tmp_path):
+    series = [{"metric": {"__name__": "load", "host": f"n{n}"}, "values": [[T0, "1"]]} for n in range(40)]
+    answer = {"status": "success", "data": {"resultType": "matrix", "result": series}}
+    (tmp_path / "a.json").write_text(json.dumps(answer, sort_keys=True, indent=1))
+    assert extract(extraction, tmp_path / "a.json") == "a saved answer of a Prometheus"
+    assert rows_of(extraction)["load::prometheus"].tolist() == [1] * 40
+
+
 def test_an_answer_that_is_an_error_says_so_in_a_line():
     with pytest.raises(ValueError, match=f"^it is no answer but an error: {'x' * 150}$"):
         check_answer({"status": "error", "error": "x" * 200})

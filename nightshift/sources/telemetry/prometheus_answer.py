@@ -9,6 +9,7 @@ from nightshift.sources.prometheus import has_histograms, histograms_left_out, n
 from nightshift.sources.telemetry.series_file import SeriesFile, arrays_of
 
 NEEDED = "needed is one of /api/v1/query_range"
+RESULT = re.compile(r'"resultType"|"data"\s*:\s*\{\s*"result"\s*:\s*\[')
 
 
 @dataclass
@@ -19,8 +20,9 @@ class PrometheusAnswer(SeriesFile):
     excerpt = staticmethod(whole_file)
 
     def recognises(self, head):
-        """By the type of its result."""
-        return head.line.startswith("{") and '"resultType"' in " ".join(head.lines)[:2000]
+        """By the type of its result, or where names are sorted, so that this comes last, by its result."""
+        begin = " ".join(head.lines)[:2000]
+        return head.line.startswith("{") and bool(RESULT.search(begin))
 
     def series(self, path, extraction):
         """Yield the series of every answer; what is none becomes a bad line. ValueError of one line for an
