@@ -295,6 +295,10 @@ def test_a_moment_of_sadf_that_is_none_is_put_aside_and_a_document_without_hosts
     assert [(number, why) for _, number, why, _ in extraction.bad_lines] == [(1, "no time"), (2, "no time"), (3, "no time")]
     [row] = rows_of(extraction).drop(columns=["timestamp", "job_id"]).to_dict("records")
     assert row == {"queue_runq-sz::sar": 6, "disk_tps.sda::sar": 1.5}
+    hosts = [{"nodename": "n0"}, {"nodename": "n2", "statistics": moments[-1:]}, {"nodename": "n3", "statistics": moments[-1:]}]
+    path.write_text(json.dumps({"sysstat": {"hosts": hosts}}))
+    extract(extraction, path)
+    assert sorted(part.parent.parent.name for part in extraction.folder.glob("nodes/*/*/*.parquet")) == [f"node_id=n{n}" for n in (1, 2, 3)]
     for wrong in ({"hosts": 5}, {"hosts": [5]}, {"hosts": [{"statistics": []}]}, {"hosts": [{"nodename": "n1", "statistics": 5}]}, [], {}):
         path.write_text(json.dumps({"sysstat": wrong}))
         with pytest.raises(LayoutError, match=r"^it is no document of sadf -j, which lists hosts with a nodename and statistics$"):

@@ -114,7 +114,8 @@ class SadfJson(SeriesFile):
         """
         found, number, numbers = Pieces(), 0, partial(numbers_of_piece, extraction=extraction)
         for document, one in iter_elements(path, "statistics"):
-            for host in hosts_of(document):
+            hosts = hosts_of(document)
+            for host in hosts if one is None else hosts[-1:]:  # a moment is of the last before it
                 for moment in host.get("statistics", []) if one is None else [one]:
                     number += 1
                     if is_moment(moment):
