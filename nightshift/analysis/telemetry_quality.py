@@ -367,6 +367,7 @@ def read_truth(truth, paths, judged, *, window, classes):
     of_sample = json.loads((paths.raw / "status.json").read_text())["source"] == "sample"
     default = paths.sample / "truth.csv" if of_sample else None
     table = read_optional(truth, default, ["incident", "kind", "start", "end", "entity"])
+    table["entity"] = table.entity.astype("str")  # the names of nodes may be numbers
     table[["start", "end"]] = table[["start", "end"]].apply(pd.to_datetime, utc=True)
     return true_incidents(table, judged, window=window, classes=classes)
 

@@ -24,6 +24,7 @@ from nightshift.analysis.telemetry_quality import (
     meeting,
     models_table,
     read_stored,
+    read_truth,
     shares_in_words,
     stated_and_observed,
 )
@@ -412,6 +413,16 @@ def test_a_known_incident_is_late_by_the_first_that_meets_it_and_called_by_all()
     assert delays_of(true, incidents[:2], 7.5).isna().tolist() == [False, True, True]
     assert called_as(true, incidents[:2], incidents[2:]) == ["x, y", "z, not kept", "not found"]
     assert delays_of(true, incidents[:0].astype(object), 0).isna().all()
+
+
+def test_known_incidents_are_of_nodes_whose_names_are_numbers_too(tmp_path):
+    """As those that LDMS calls by component_id: a table of such incidents alone would hold numbers."""
+    (tmp_path / "status.json").write_text('{"source": "x.csv"}')
+    (tmp_path / "truth.csv").write_text("incident,kind,start,end,entity\n1,memleak,2026-01-31T10:00Z,2026-01-31T11:00Z,12\n")
+    begin, end = (pd.Timestamp(f"2026-01-31 {hour}", tz="UTC") for hour in ("09:00", "12:00"))
+    judged = pd.DataFrame({"node_id": ["12"], "start": [begin], "end": [end]})
+    found = read_truth(str(tmp_path / "truth.csv"), SimpleNamespace(raw=tmp_path), judged, window=(begin, end), classes=["memleak"])
+    assert found[["entity", "name"]].to_numpy().tolist() == [["12", "memleak"]]
 
 
 def test_labels_are_enough_where_the_mean_first_reaches_19_twentieths_of_the_best():
