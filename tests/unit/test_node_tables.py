@@ -508,8 +508,20 @@ def test_lists_of_every_kind_become_metrics(kind):
     pages, names = cells.split_arrays([(1, page)], whole={"whole"})
     assert names == ["x.0", "x.1", "whole"]
     [(_, split)] = pages
-    assert [split[name].to_pylist() for name in names[:2]] == [["1", "3", None], ["2", "", None]]
+    assert [split[name].to_pylist() for name in names[:2]] == [["1", "3", None], ["2", None, None]]
     assert cells.split_arrays([(1, page.slice(0, 0))])[1] == ["x", "whole"]
+
+
+@pytest.mark.parametrize("one", [["[7]", "[]", None, "[ 8.5 ]"], [[7], [], None, [8.5]]])
+def test_lists_of_one_element_are_metrics_too_and_null_is_no_value(one):
+    """As of a node with one GPU, and at a moment without any."""
+    page = pa.table({"one": one, "two": ["[1, null]", "[]", "[2,3]", "[NaN, 4]"], "none": ["[]"] * 4, "text": ["[a]", "[]", "[7]", "[8]"]})
+    pages, names = cells.split_arrays([(1, page), (5, page)])
+    assert names == ["one.0", "two.0", "two.1", "none", "text"]
+    for _, split in pages:
+        numbers = {name: cells.numbers_of(split[name]) for name in names[:3]}
+        assert [values.to_pylist() for values, *_ in numbers.values()] == [[7, None, None, 8.5], [1, None, 2, None], [None, None, 3, 4]]
+        assert [unreadable for _, unreadable, _ in numbers.values()] == [0, 0, 0]
 
 
 def test_forty_letters_of_a_decimal_comma_are_shown():

@@ -26,6 +26,8 @@ ONE_NUMBER = r"\s*[-+]?[\d.]+(?:[eE][-+]?\d+)?\s*"
 ARRAY = re.compile(
     r"""^\s*["'\[{(]?\s*[-+0-9.eE]+\s*(?:([:;|/_, ])\s*[-+0-9.eE]+\s*)(?:\1\s*[-+0-9.eE]+\s*)*["'\]})]?\s*$"""
 )
+# one of JSON, which may have one element or none
+LIST = re.compile(r"\s*\[\s*(?:(?:[-+0-9.eE]+|null|NaN)\s*(?:,\s*|(?=\])))*\]\s*")
 
 
 def times_of(column):
@@ -130,7 +132,7 @@ def is_blank(values, name=""):
 
 def split_arrays(pages, whole=()):
     """Give (pages, names of their columns) with cells such as 1:2:3 as columns NAME.0, NAME.1, NAME.2; the
-    first page tells how many.
+    first page tells how many. [7] becomes NAME.0, and an empty list, or null in one, no value.
 
     pages : iterable of (number of the first row, Arrow table); without any, the names are None. whole :
     columns that hold no metric, such as times. Elements that a later page has beyond these make the last
@@ -143,7 +145,7 @@ def split_arrays(pages, whole=()):
     widths = {
         name: width
         for name in first[1].column_names
-        if name not in whole and (width := array_width(first[1][name])) > 1
+        if name not in whole and (width := array_width(first[1][name]))
     }
     for name in widths:
         refuse_decimal_commas(name, first[1][name])
@@ -156,7 +158,7 @@ def split_arrays(pages, whole=()):
                 part = [cell[i] if i < len(cell) else None for cell in cells]
                 if i == width - 1:
                     part = [
-                        ":".join(cell[i:]) if len(cell) > width else value
+                        ":".join(map(str, cell[i:])) if len(cell) > width else value
                         for cell, value in zip(cells, part, strict=True)
                     ]
                 page = page.add_column(at + i, f"{name}.{i}", pa.array(part, pa.string()))
@@ -191,36 +193,35 @@ def odd_cells(column):
     return [cell for cell in cells.to_pylist() if cell and not re.fullmatch(ONE_NUMBER, cell)]
 
 
+def holds_lists(column):
+    """Whether the cells of an Arrow column are lists."""
+    tests = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(is_one(column.type) for is_one in tests)
+
+
 def as_lists(column):
-    """The elements of each cell of an Arrow column: a list of lists of text."""
-    if (
-        pa.types.is_list(column.type)
-        or pa.types.is_large_list(column.type)
-        or pa.types.is_fixed_size_list(column.type)
-    ):
-        return [["" if x is None else str(x) for x in cell or []] for cell in column.to_pylist()]
-    return [
-        [x for x in re.split(r"[:;|/_, ]+", cell.strip("\"'[]{}() \t")) if x] if cell else []
+    """The elements of each cell of an Arrow column: a list of lists of text, None for null."""
+    if holds_lists(column):
+        return [[None if x is None else str(x) for x in cell or []] for cell in column.to_pylist()]
+    parts = [
+        re.split(r"[:;|/_, ]+", cell.strip("\"'[]{}() \t")) if cell else []
         for cell in column.cast(pa.string()).to_pylist()
     ]
+    return [[None if x in ("null", "NaN") else x for x in cell if x] for cell in parts]
 
 
 def array_width(column):
     """The largest number of elements in a cell of an Arrow column, where all cells are arrays of numbers or
-    single numbers; else 1.
+    single numbers; else 0.
     """
-    if (
-        pa.types.is_list(column.type)
-        or pa.types.is_large_list(column.type)
-        or pa.types.is_fixed_size_list(column.type)
-    ):
-        return max(map(len, as_lists(column)), default=1)
+    if holds_lists(column):
+        return max(map(len, as_lists(column)), default=0)
     if not pa.types.is_string(column.type):
-        return 1
+        return 0
     odd = odd_cells(column)
-    if not odd or not all(ARRAY.match(cell) for cell in odd):
-        return 1
+    if not odd or not all(ARRAY.match(cell) or LIST.fullmatch(cell) for cell in odd):
+        return 0
     # dates and times of the day are no arrays
     if all(re.fullmatch(r"\d{2,4}[-/]\d\d[-/]\d\d.*|\d\d:\d\d(:\d\d)?", cell) for cell in odd):
-        return 1
+        return 0
     return max(map(len, as_lists(pa.chunked_array([pa.array(odd, pa.string())]))))
