@@ -228,6 +228,18 @@ def test_a_long_table_below_folders_of_its_columns_is_known_at_a_look(tmp_path, 
     assert (look.problems, look.rows, look.filled) == ([], 1, {"node_id", "load"})
 
 
+def test_the_last_rows_of_a_table_of_sysstat_are_those_of_its_last_header(tmp_path, monkeypatch):
+    monkeypatch.setattr(excerpts, "SMALL", 0)
+    monkeypatch.setattr(excerpts, "ROWS", 3)
+    row = "n1;10;2026-01-31 {}:00:00 UTC;{}"
+    text = ["# hostname;interval;timestamp;CPU;%user", *(row.format(f"{n:02}", f"-1;{n}") for n in range(10))]
+    text += ["# hostname;interval;timestamp;kbmemfree", *(row.format(f"{n:02}", n) for n in range(10))]
+    (tmp_path / "sar.csv").write_text("\n".join(text) + "\n")
+    [(_, look)] = look_at_source("telemetry", str(tmp_path / "sar.csv"), NODES)
+    assert (look.problems, look.bad, look.filled) == ([], 0, {"node_id", "%user::sar", "kbmemfree::sar"})
+    assert (look.oldest, look.newest) == (pd.Timestamp("2026-01-31", tz="UTC"), pd.Timestamp("2026-01-31 09:00", tz="UTC"))
+
+
 def test_a_long_data_file_of_sysstat_is_named_at_a_look(tmp_path, monkeypatch):
     monkeypatch.setattr(excerpts, "SMALL", 0)
     (tmp_path / "sa31").write_bytes(b"\x96\xd5\x75\x21" + bytes(range(256)))

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from nightshift.sources.excerpts import excerpt_of_text, whole_file
+from nightshift.sources import excerpts
 from nightshift.sources.files import LayoutError, iter_elements, open_text
 from nightshift.sources.telemetry.series_file import Pieces, SeriesFile
 from nightshift.sources.times import read_times
@@ -20,6 +20,27 @@ EVERY = {"-1", "all", "sum"}
 ADVICE = "print them in UTC, by sadf without -T and -t, or with -U"
 
 
+def excerpt_of_activities(path, folder):
+    """Take the first and the last lines of a table of `sadf -d`, these below the header that they have there:
+    each kind of activity has its own.
+    """
+    if excerpts.is_small(path):
+        return str(path), True
+    with open_text(path) as lines:
+        pairs, has_end = excerpts.both_ends(below_headers(lines))
+    first, last = pairs[: excerpts.ROWS], pairs[excerpts.ROWS :]
+    kept = [*(line for _, line in first), *(header for header, _ in last[:1]), *(line for _, line in last)]
+    return excerpts.written(kept, path, folder), has_end
+
+
+def below_headers(lines):
+    """Yield (the header that a line stands below or is, the line) of each line, "" where none came before."""
+    header = ""
+    for line in lines:
+        header = line if line.startswith("#") else header
+        yield header, line
+
+
 @dataclass
 class SadfTable(SeriesFile):
     """Lines of `sadf -d`, with a header for each kind of activity; all values are rates, percentages or
@@ -27,7 +48,7 @@ class SadfTable(SeriesFile):
     """
 
     label = "a table of sysstat (sadf -d)"
-    excerpt = staticmethod(excerpt_of_text)
+    excerpt = staticmethod(excerpt_of_activities)
     sampler = "sar"
 
     def recognises(self, head):
@@ -101,7 +122,7 @@ class SadfJson(SeriesFile):
     """The document of `sadf -j`; memory is in kB, which the names say here."""
 
     label = "a document of sysstat (sadf -j)"
-    excerpt = staticmethod(whole_file)
+    excerpt = staticmethod(excerpts.whole_file)
     sampler = "sar"
 
     def recognises(self, head):
