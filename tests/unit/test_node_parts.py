@@ -391,11 +391,13 @@ def test_answers_become_a_row_for_each_key_and_moment_with_any_value():
 
 
 @pytest.mark.parametrize(
-    ("asked", "warned", "n_rows", "is_settled"),
-    [("01 12:00:00", [], 1, True), ("01 11:59:59", [], 1, False), ("05 00:00:00", ["x"], 1, False), ("05 00:00:00", [], 0, False)],
-)
-def test_a_day_has_settled_a_day_and_a_half_after_its_end_with_rows_and_without_a_warning(asked, warned, n_rows, is_settled):
-    noted = {"asked": f"2026-02-{asked}+00:00", "counted": {"warned": warned}}
+    ("asked", "warned", "n_rows", "groups", "is_settled"),
+    [("01 12:00:00", [], 1, [3, 3], True), ("01 11:59:59", [], 1, [3, 3], False), ("05 00:00:00", ["x"], 1, [3, 3], False),
+     ("05 00:00:00", [], 0, [3, 3], False), ("05 00:00:00", [], 0, [3, 4], True)],
+)  # fmt: skip
+def test_a_day_has_settled_a_day_and_a_half_after_its_end_with_rows_and_without_a_warning(asked, warned, n_rows, groups, is_settled):
+    """Rows of nodes, or of GPUs alone."""
+    noted = {"asked": f"2026-02-{asked}+00:00", "counted": {"warned": warned}, "gpu_groups": groups}
     assert prometheus.is_settled(noted, range(n_rows), END) is is_settled
     assert not prometheus.is_settled({}, range(1), END)
 

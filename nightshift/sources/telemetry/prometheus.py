@@ -172,10 +172,10 @@ def days_of(window):
 
 def is_settled(noted, seen, end):
     """Whether what a note has of the day that ends at `end` is all that there will be: it was asked for at
-    least SETTLED after its end, came without a warning, and had rows. A store that has forgotten a day, or
-    cannot be reached by the server, gives none.
+    least SETTLED after its end, came without a warning, and had rows, of nodes or of GPUs. A store that has
+    forgotten a day, or cannot be reached by the server, gives none.
     """
-    if not noted or noted["counted"]["warned"] or not len(seen):
+    if not noted or noted["counted"]["warned"] or not (len(seen) or range(*noted["gpu_groups"])):
         return False
     return pd.Timestamp(noted["asked"]) >= end + SETTLED
 
