@@ -13,6 +13,10 @@ from helpers import project_path
 from nightshift.sources.files import LayoutError, matching_files, names_in_words, no_file, open_text
 from nightshift.wording import one_line
 
+# What reading a file raises: a damaged archive the first ones, a cell without end csv.Error, a number that no
+# clock or counter reaches OverflowError, a column of lists as names that of Arrow.
+DAMAGE = (OSError, EOFError, ValueError, RecursionError, zlib.error, csv.Error, OverflowError, ArrowException)
+
 
 def read_files(pattern, read):
     """Call `read(path)` for every file that `pattern` names (see `matching_files`), in the order of their
@@ -26,10 +30,6 @@ def read_files(pattern, read):
     for path in tqdm(files, desc="files", unit="file"):
         with reading(path):
             read(path)
-
-# What reading a file raises: a damaged archive the first ones, a cell without end csv.Error, a number that no
-# clock or counter reaches OverflowError, a column of lists as names that of Arrow.
-DAMAGE = (OSError, EOFError, ValueError, RecursionError, zlib.error, csv.Error, OverflowError, ArrowException)
 
 
 @contextmanager
