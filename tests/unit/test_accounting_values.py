@@ -672,6 +672,17 @@ def test_a_classad_may_begin_a_string_with_a_line_break(tmp_path):
     assert (jobs[0]["N"], bad) == (5, [])
 
 
+def test_what_runs_beside_a_schedd_of_htcondor_is_no_batch_job(tmp_path):
+    """A DAGMan waits for its jobs for days, and holds no slot."""
+    job = {"GlobalJobId": "s#1.0#1", "JobStatus": 4, "RemoteWallClockTime": 3600.0, "RequestCpus": 1, "CompletionDate": 1769853600}
+    jobs = [job | {"JobUniverse": universe, "GlobalJobId": f"s#{universe}.0#1"} for universe in (5, 7, 9, 12)] + [job]
+    (tmp_path / "history.json").write_text(json.dumps(jobs))
+    extraction = Extraction(tmp_path, (pd.Timestamp("2026-01-01", tz="UTC"), pd.Timestamp("2026-03-01", tz="UTC")))
+    [page] = batch_rows(htcondor.read_history(tmp_path / "history.json", extraction), extraction)
+    assert page.RecordId.tolist() == ["s#5.0#1", "s#9.0#1", "s#1.0#1"]
+    assert extraction.counts["other kinds"] == 2
+
+
 def test_an_expression_of_a_classad_that_begins_with_a_string_ends_with_its_line(tmp_path):
     """What follows it, the blank line between two jobs above all, would otherwise be taken for the rest of the string."""
     path = tmp_path / "history"

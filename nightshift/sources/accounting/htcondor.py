@@ -20,6 +20,7 @@ from nightshift.sources.excerpts import excerpt_of_records, whole_file
 from nightshift.sources.files import LayoutError, open_text, read_records
 
 LEFT = (3, 4)  # JobStatus of removed and completed jobs
+ON_SCHEDD = (7, 12)  # JobUniverse of what runs beside the schedd and holds no slot, such as a DAGMan for days
 LINE = re.compile(r"([A-Za-z_]\w*) = (.*)")
 QUOTE = re.compile(r'(?<!\\)"')
 OF_JOBS = {  # attributes of jobs alone; JSON has no order, so that any of them may be the first
@@ -60,7 +61,7 @@ def row_of(job):
     """Make the row of one job, a dict with the columns of SCHEMA.
 
     job : {attribute in small letters: value}. Wall time is that of all runs of the job, including evicted
-    ones, and so is CPU time where HTCondor has that.
+    ones, and so is CPU time where HTCondor has that. What ran ON_SCHEDD is of another kind than batch.
     """
     wall, cores = wall_of(job), first_of(job, "cpusprovisioned", "requestcpus")
     cpu = [first_of(job, f"cumulativeremote{of}cpu", f"remote{of}cpu") for of in ("user", "sys")]
@@ -78,7 +79,8 @@ def row_of(job):
     }
     end = first_of(job, "completiondate") or first_of(job, "enteredcurrentstatus")
     more = {name: job[name] for name in ("owner", "jobstatus", "lastremotehost") if name in job}
-    return row_of_job(job["globaljobid"], site_of(job), vo_of(job), end=end, amounts=amounts, more=more)
+    row = row_of_job(job["globaljobid"], site_of(job), vo_of(job), end=end, amounts=amounts, more=more)
+    return row | {"ResourceType": "Local"} if amount_of(job.get("jobuniverse")) in ON_SCHEDD else row
 
 
 def wall_of(job):
