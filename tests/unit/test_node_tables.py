@@ -485,7 +485,7 @@ def test_names_that_are_numbers_are_whole_where_the_numbers_are():
 @pytest.mark.parametrize(
     ("values", "numbers", "unreadable"),
     [(["1", None, "x"], [1, None, None], 1), (["x", "y"], [None, None], 2), ([1.0, np.nan, np.inf, None], [1, None, None, None], 1),
-     ([None, None], [None, None], 0), ([], [], 0)],
+     (["1", "", " ", "nan", " NaN", "x", None], [1, *[None] * 6], 1), ([None, None], [None, None], 0), ([], [], 0)],
 )  # fmt: skip
 def test_cells_that_are_no_number_are_counted_and_empty_ones_are_not(values, numbers, unreadable):
     found, n = cells.finite_numbers(column(*values))

@@ -98,12 +98,10 @@ def finite_numbers(column):
         numbers = column.cast(pa.float64())
         gaps = pc.sum(pc.is_nan(numbers)).as_py() or 0
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        numbers, gaps = (
-            pa.chunked_array(
-                [pd.to_numeric(pd.Series(column.to_pylist(), dtype=object), errors="coerce").astype(float)]
-            ),
-            0,
-        )
+        cells = pd.Series(column.to_pylist(), dtype=object)
+        read = pd.to_numeric(cells, errors="coerce").astype(float)
+        gaps = sum(str(cell).strip().lower() in ("", "nan") for cell in cells[read.isna().to_numpy()])
+        numbers = pa.chunked_array([read])
     finite = pc.fill_null(pc.is_finite(numbers), False)
     unreadable = len(column) - column.null_count - gaps - (pc.sum(finite).as_py() or 0) if len(column) else 0
     return pc.if_else(finite, numbers, pa.scalar(None, pa.float64())), unreadable
