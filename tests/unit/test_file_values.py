@@ -102,6 +102,17 @@ def test_values_follow_each_other_however_the_file_is_cut_into_blocks(tmp_path, 
         next(read)
 
 
+def test_many_small_arrays_are_read_block_by_block(tmp_path, monkeypatch):
+    """As collectd sends them: each would have brought a block of its own into memory, behind which all others were copied."""
+    monkeypatch.setattr(files, "BLOCK", 64)
+    (tmp_path / "a.json").write_text("".join(f'[{{"n": {n}}}]\n' for n in range(200)) + " " * 300 + '[\n{"n": 200}]')
+    reader, lengths = files.sized_documents(tmp_path / "a.json", "["), []
+    for n, (value, _) in enumerate(reader):
+        assert value == {"n": n}
+        lengths.append(len(reader.gi_frame.f_locals["reader"].text))
+    assert (n, max(lengths) < 200) == (200, True)
+
+
 def test_elements_come_with_what_stands_before_them_and_the_rest_comes_at_the_end(tmp_path):
     path = tmp_path / "a.json"
     path.write_text('{"run": 1, "of": {"rows": [{"x": 1}, {"x": 2}], "n": 2}, "after": 3}\n{"other": 5}\n{"rows": []}')
