@@ -65,11 +65,10 @@ class SeriesRows:
         first = self.numbers.get(named)
         if first is None or self.scraped[first] == scraped:
             return self.new_series(named, labels, scraped) if first is None else first
-        among = self.copies.setdefault(first, [first])
-        same = next((one for one in among if self.scraped[one] == scraped), None)
+        same = self.numbers.get((named, scraped))
         if same is None:
             same = self.new_series((named, scraped), labels, scraped)
-            among.append(same)
+            self.copies.setdefault(first, [first]).append(same)
         return same
 
     def new_series(self, named, labels, scraped):
