@@ -15,7 +15,16 @@ from nightshift.wording import one_line
 
 # What reading a file raises: a damaged archive the first ones, a cell without end csv.Error, a number that no
 # clock or counter reaches OverflowError, a column of lists as names that of Arrow.
-DAMAGE = (OSError, EOFError, ValueError, RecursionError, zlib.error, csv.Error, OverflowError, ArrowException)
+UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    RecursionError,
+    zlib.error,
+    csv.Error,
+    OverflowError,
+    ArrowException,
+)
 
 
 def read_files(pattern, read):
@@ -41,7 +50,7 @@ def reading(path):
         yield
     except LayoutError as error:
         raise LayoutError(f"{path}: {error}") from None
-    except DAMAGE as error:
+    except UNREADABLE as error:
         raise ValueError(f"{path} cannot be read: {type(error).__name__}: {one_line(error)}") from None
 
 
