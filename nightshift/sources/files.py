@@ -205,8 +205,8 @@ def parses_as_document(path):
 
 
 def iter_documents(path, opening):
-    """Yield the JSON values of a file one by one: the elements of arrays and the objects after them, or values
-    after one another.
+    """Yield the JSON values of a file one by one: the elements of arrays and the objects after them, or
+    values after one another.
 
     opening : what stands before the first element, "[" or a longer text that ends with it; "" for values
     after one another. Memory holds the value that is being read, and a block. ValueError where the text is

@@ -136,9 +136,9 @@ def part_name(kind, origin):
 
 
 def in_order_of_files(parts):
-    """Sort the paths of parts by the files that they were read from, as `read_files` reads these: the names of
-    parts are hashes, and what is in a later file may replace what is in an earlier one. Parts that are of no
-    file come first, by their names.
+    """Sort the paths of parts by the files that they were read from, as `read_files` reads these: the names
+    of parts are hashes, and what is in a later file may replace what is in an earlier one. Parts that are of
+    no file come first, by their names.
     """
 
     def origin(part):

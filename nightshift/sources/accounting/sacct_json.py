@@ -120,8 +120,8 @@ def row_of(job, cores):
 
 
 def jobs_of(path):
-    """Yield the jobs of a file one by one, also of documents after one another, as >> leaves them; LayoutError
-    where the first has no list of jobs, ValueError where one breaks off.
+    """Yield the jobs of a file one by one, also of documents after one another, as >> leaves them;
+    LayoutError where the first has no list of jobs, ValueError where one breaks off.
     """
     with open_text(path) as file:
         begin = JOBS.match(file.read(BLOCK).lstrip())
