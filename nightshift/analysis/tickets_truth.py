@@ -98,8 +98,8 @@ def explained(reports, incidents):
 def share_of_nights(hits, nights, *, rng, resamples):
     """Compute the share of true ones among `hits` (n,) with its 95% interval: (share, low, high).
 
-    nights : (n,), numbers of weeks. Stretches of GAP weeks are drawn together, since windows overlap; a single
-    one does not tell how they differ, and its interval is (0, 1).
+    nights : (n,), numbers of weeks. Stretches of GAP weeks are drawn together, since windows overlap; a
+    single one does not tell how they differ, and its interval is (0, 1).
     """
     table = pd.DataFrame({"hits": np.asarray(hits, float), "all": 1.0})
     stretch = np.asarray(nights) // GAP

@@ -344,7 +344,7 @@ def test_an_answer_that_is_an_error_says_so_in_a_line():
 def test_a_success_that_holds_no_series_is_no_answer(extraction, tmp_path, data):
     (tmp_path / "a.json").write_text(f'{{"status": "success"{data}}}')
     with pytest.raises(ValueError, match=r"^it is no answer of a Prometheus: needed is one of /api/v1/query_range$"):
-        list(PrometheusAnswer("instance", "").series(tmp_path / "a.json", extraction))
+        list(PrometheusAnswer({}, "instance", "").series(tmp_path / "a.json", extraction))
 
 
 @pytest.mark.parametrize(
@@ -357,7 +357,7 @@ def test_a_success_that_holds_no_series_is_no_answer(extraction, tmp_path, data)
 def test_a_result_of_another_type_is_one_line(extraction, tmp_path, text, message):
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(ValueError, match=f"^{message}: needed is one of /api/v1/query_range$"):
-        list(PrometheusAnswer("instance", "").series(tmp_path / "a.json", extraction))
+        list(PrometheusAnswer({}, "instance", "").series(tmp_path / "a.json", extraction))
 
 
 def test_native_histograms_that_promtool_printed_are_named(extraction, tmp_path):

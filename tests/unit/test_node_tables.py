@@ -640,9 +640,8 @@ def test_a_recording_of_dool_is_read_row_by_row_by_both_lines_of_names(tmp_path,
     names = ['"Host:","n1",,,,"User:","root"', '"epoch","total cpu usage",,"memory usage"', '"epoch","usr","sys","used"']
     rows = ["1,0,0,0", f"{T0},1,2,3", f"{T0 + 1},4,5", f"{T0 + 2},6,7,8", f"{T0 + 3},9", f"{T0 + 4},{'x' * 600}"]
     path, bad = lines(tmp_path / "dool.csv", '"dool 1.3.8 CSV output"', *names, *rows), []
-    names, pages = next(dstat.read_dstat(path, bad))
+    [(names, pages)] = [(names, list(pages)) for names, pages in dstat.read_dstat(path, bad)]
     assert names == ["epoch", "total_cpu_usage_usr", "total_cpu_usage_sys", "memory_usage_used", "host"]
-    pages = list(pages)
     assert [(first, page["epoch"].to_pylist()) for first, page in pages] == [(1, [str(T0)]), (3, [str(T0 + 2)]), (5, [])]
     assert pages[1][1]["host"].to_pylist() == ["n1"]
     assert [(row, why) for _, row, why, _ in bad] == [(2, "3 columns, not 4"), (4, "2 columns, not 4"), (5, "2 columns, not 4")]

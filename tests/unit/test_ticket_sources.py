@@ -205,14 +205,6 @@ def test_a_comment_of_jira_is_an_answer_only_where_its_people_have_the_names_of_
     assert with_answers(nobody)["first_response"].to_pylist() == [None, None], "who asked may have commented"
 
 
-def test_folders_of_a_parquet_file_say_nothing_that_it_says_itself(tmp_path):
-    path = tmp_path / "queue=2026" / "tickets.parquet"
-    path.parent.mkdir()
-    pd.DataFrame({"ticket_id": ["1"], "subject": ["a"], "queue": ["hpc"]}).to_parquet(path)
-    names, [(first, page)] = source_of(file_sources("tickets", {}), path).pages(path, [])
-    assert (names, first, page.to_pydict()) == (["ticket_id", "subject", "queue"], 1, {"ticket_id": ["1"], "subject": ["a"], "queue": ["hpc"]})
-
-
 def test_a_name_of_a_column_that_comes_again_gets_a_number():
     assert told_apart(["Key", "Comment", "Comment", "Comment"]) == ["Key", "Comment", "Comment (2)", "Comment (3)"]
     assert told_apart(["A", "A", "A (2)", "A (2)", "A"]) == ["A", "A (3)", "A (2)", "A (2) (2)", "A (4)"], "which no other column has"

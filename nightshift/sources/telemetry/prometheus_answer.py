@@ -57,8 +57,8 @@ class PromtoolAnswer(SeriesFile):
 
 
 def numbers_of(found, path, extraction):
-    """Yield (labels, times in s since 1970, values), float (n,) each, of the series `found` in a file; what is
-    none becomes a bad line, and native histograms a warning.
+    """Yield (labels, times in s since 1970, values), float (n,) each, of the series `found` in a file; what
+    is none becomes a bad line, and native histograms a warning.
     """
     histograms = set()
     for n, one in enumerate(found, 1):

@@ -18,5 +18,4 @@ class ParquetTickets(TicketTable):
 
     def pages(self, path, bad):
         """Open it, in one page."""
-        # without what folders such as queue=hpc say, which the file may say otherwise
-        return pq.read_schema(path).names, [(1, pq.read_table(path, partitioning=None))]
+        return pq.read_schema(path).names, [(1, pq.read_table(path))]
