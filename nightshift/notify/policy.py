@@ -18,8 +18,8 @@ channel is a module that writes messages and hands them over; the rules are the 
   today is refused, and none counts as later. A mail.json that cannot be read is put aside: what became of
   that night's mail is not known then, and none of it is sent again. One run mails at a time.
 - On the night after nights of which nothing was sent, what was new or escalated on them and is ongoing counts
-  as such, and what was resolved on them, or had ended when it was new or escalated, and is listed as closed as
-  resolved.
+  as such. What was resolved on them, or had ended when it was new or escalated, and is listed as closed
+  counts as resolved.
 - An Alertmanager is told of all that is open every night, and of the latest night only (alertmanager.py).
 """
 
