@@ -55,15 +55,25 @@ class Alertmanager:
             raise ConnectionError(f"{self.address} does not answer: {one_line(error)[:150]}") from None
         if not answer.ok:
             raise ConnectionError(f"{self.address} refuses {method} {path}: {one_line(answer.text)[:150]}")
-        return answer.json() if answer.content else None
+        try:
+            return answer.json() if answer.content else None
+        except requests.JSONDecodeError:
+            raise ConnectionError(f"{self.address} is no Alertmanager: it answers without JSON") from None
+
+    def ask_list(self, path, **how):
+        """Get a list of objects; ConnectionError in one line for any other answer."""
+        found = self.ask("GET", path, **how)
+        if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+            raise ConnectionError(f"{self.address} is no Alertmanager: {path} are no list")
+        return found
 
     def silences(self):
         """List the silences that hold now, or will, as its API gives them, with those that have expired."""
-        return self.ask("GET", "silences")
+        return self.ask_list("silences")
 
     def alerts(self):
         """List the alerts of incidents, those included that are muted, as its API gives them."""
-        return self.ask("GET", "alerts", params={"filter": f'alertname="{INCIDENT}"'})
+        return self.ask_list("alerts", params={"filter": f'alertname="{INCIDENT}"'})
 
     def silence(self, silence):
         """Make a silence; returns its id."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import requests
 
 from nightshift.config import read_yaml
 from nightshift.incidents.silences import (
@@ -21,7 +22,7 @@ from nightshift.incidents.silences import (
     record_silence,
 )
 from nightshift.live import export
-from nightshift.live.alertmanager import PAIRS_FILE, exchange, matchers_of, pattern_of, silence_of
+from nightshift.live.alertmanager import PAIRS_FILE, Alertmanager, exchange, matchers_of, pattern_of, silence_of
 
 GOOD = {"site": "T2-*", "as": "silenced", "by": "b", "until": "2026-02-28", "why": "w"}
 
@@ -349,3 +350,20 @@ def test_an_alertmanager_that_has_lost_its_silences_gets_them_again(tmp_path):
     alertmanager.expire("n0")
     assert exchange(alertmanager, tmp_path, [], NOW) == ["lifted here: w"]
     assert recorded_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"<html>", "it answers without JSON"),
+        (b'{"status": "success"}', "silences are no list"),
+        (b"[5]", "silences are no list"),
+        (b"", "silences are no list"),
+    ],
+)
+def test_what_answers_in_the_place_of_an_alertmanager_is_one_line(monkeypatch, body, why):
+    answer = requests.Response()
+    answer.status_code, answer._content = 200, body
+    monkeypatch.setattr(requests.Session, "request", lambda *what, **how: answer)
+    with pytest.raises(ConnectionError, match=f"^http://h:9093 is no Alertmanager: {why}$"):
+        Alertmanager("http://h:9093").silences()
