@@ -37,6 +37,15 @@ def read_json(path):
     return content if isinstance(content, dict) else {}
 
 
+def sync(path):
+    """Write the content of a file, or which files a folder has, to disk."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
 def read_notebook(path):
     """Read the notebook at `path`: dict, None where it does not exist, is no notebook or was cut off while
     being written.

@@ -4,7 +4,6 @@ that they hold for.
 
 import contextlib
 import difflib
-import os
 import re
 from datetime import date
 from fnmatch import translate
@@ -20,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from nightshift.products import sync
 from nightshift.wording import joined
 from nightshift.yaml_files import load_yaml
 
@@ -181,21 +181,12 @@ def record_silence(path, entry, newest=""):
             temporary.write_text(f"{text}\n- {_in_a_line(kept)}\n", encoding="utf-8")
             if list_at(temporary, path.name) != [*earlier, kept]:
                 raise ValueError(f"{path.name} is no plain list, an entry a line")
-            _sync(temporary)
+            sync(temporary)  # before it takes the place of the file: whoever recorded it is told so
         except ValueError as error:
             raise ValueError(f"{error}; nothing was recorded") from None
     with contextlib.suppress(OSError):  # which not all file systems can do
-        _sync(path.parent)
+        sync(path.parent)
     return silences[0]
-
-
-def _sync(path):
-    """Write a file, or which files a folder has, to disk: whoever has recorded something is told so."""
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 def lift_silence(path, entry):

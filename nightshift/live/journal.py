@@ -15,6 +15,8 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from nightshift.products import sync
+
 LINES = "*.jsonl"
 CLOSES = timedelta(minutes=10)  # after midnight: brokers deliver late what was announced just before it
 LONGEST = 2**20  # bytes of a message; events of Rucio have about 1,000
@@ -75,7 +77,7 @@ class Journal:
         folders = (self.folder, self.aside)
         self.files = tuple((of / f"{self.day}.jsonl").open("ab") for of in folders)
         for of in folders:
-            sync_folder(of)
+            sync(of)
 
     def append(self, bodies):
         """Write messages, a list of bytes, to disk; what is no JSON object is put aside. OSError where they
@@ -140,15 +142,6 @@ def cut_torn_line(path):
         if end < file.seek(0, os.SEEK_END):
             file.truncate(end)
             os.fsync(file.fileno())
-
-
-def sync_folder(folder):
-    """Write to disk which files a folder has."""
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 def read_lines_at(folder, position, most):
