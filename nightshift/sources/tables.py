@@ -6,7 +6,7 @@ import zlib
 from contextlib import contextmanager
 
 import pandas as pd
-from pyarrow import ArrowException
+import pyarrow as pa
 from tqdm import tqdm
 
 from helpers import project_path
@@ -23,7 +23,7 @@ UNREADABLE = (
     zlib.error,
     csv.Error,
     OverflowError,
-    ArrowException,
+    pa.ArrowException,
 )
 
 
@@ -124,6 +124,12 @@ def note_skipped(path, skipped, bad_lines, n_before, skip_rows):
     for row in skipped:
         reason = f"{row.actual_columns} columns, not {row.expected_columns}"
         bad_lines.append((path, row.number - skip_rows, reason, row.text[:500]))
+
+
+def holds_lists(column):
+    """Whether the cells of an Arrow column are lists."""
+    tests = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(is_one(column.type) for is_one in tests)
 
 
 def numbered_pages(pages):

@@ -33,6 +33,7 @@ from nightshift.sources.accounting.records import SCHEMA, batch_rows, frame_of, 
 from nightshift.sources.accounting.sacct import Sacct
 from nightshift.sources.accounting.sacct_runs import (
     ends,
+    gpus_in,
     gpus_of,
     memory_asked,
     number_runs,
@@ -592,7 +593,7 @@ def test_a_line_of_jobcomp_is_a_row_of_its_account_or_group():
     ]
     assert slurm_jobcomp.row_of("north", job | {"Cluster": "south", "Tres": "cpu=8"})["SiteName"] == "south"
     counts = {"cpu=8": None, "gres/gpu=2": 2, "cpu=8,gres/gpu:a100=2,gres/gpu:v100=1": 3, "gres/gpu:a100=2,gres/gpu=2": 2, "gres/gpu=0": 0, "": None}
-    assert {tres: slurm_jobcomp.gpus_of(tres) for tres in counts} == counts
+    assert {tres: gpus_in(tres) for tres in counts} == counts
     assert slurm_jobcomp.vo_of({"GroupId": "u(1)", "UserId": "u(1)"}) == slurm_jobcomp.vo_of({}) == "no group"
     assert slurm_jobcomp.vo_of({"Account": "a", "GroupId": "g(1)"}) == "a"
     assert slurm_jobcomp.vo_of({"Account": "(null)", "GroupId": "g(1)"}) == "g"

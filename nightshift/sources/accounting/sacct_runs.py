@@ -7,6 +7,7 @@ are an upper bound (src/slurmd/slurmstepd/mgr.c of Slurm 24.11.5).
 """
 
 import json
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +29,7 @@ from nightshift.sources.accounting.records import SCHEMA
 from nightshift.sources.accounting.sacct_text import NEEDED, RUN
 
 NOT_ENDED = r"^(RUNNING|PENDING|SUSPENDED)"
+GPUS = re.compile(r"(?:^|,)gres/gpu(:[^=,]+)?=(\d+)")  # in TRES, with their type where it is named
 WITHDRAWN = r"^(CANCELLED|DEADLINE|BOOT_FAIL|REQUEUED|PREEMPTED)"
 # columns that become fields of a row; all others go into `more`
 USED = {
@@ -68,20 +70,23 @@ def why_left_out(table):
     return np.select(list(reasons.values()), list(reasons), default="")
 
 
-def gpus_of(tres):
-    """Count the GPUs in an array of TRES such as cpu=8,gres/gpu=2,gres/gpu:a100=2: float64 (n,), NaN where
-    none is named.
-
-    The count without a type is that of all; where only types are counted, they are added up.
+def gpus_in(tres):
+    """Count the GPUs in TRES such as cpu=8,gres/gpu=2,gres/gpu:a100=2: the count without a type is that of
+    all; where only types are counted, they are added up. None where there is neither.
     """
+    counts = GPUS.findall(tres)
+    whole = [int(n) for kind, n in counts if not kind]
+    return whole[0] if whole else sum(int(n) for _, n in counts) if counts else None
+
+
+def gpus_of(tres):
+    """Count the GPUs in an array of TRES, each as `gpus_in` does: float64 (n,), NaN where none is named."""
     there = pc.match_substring(tres, "gres/gpu")
     if not pc.any(there).as_py():
         return np.full(len(tres), np.nan)
     counts = numbers(pc.struct_field(pc.extract_regex(tres, r"(?:^|,)gres/gpu=(?P<n>\d+)"), "n"))
     for at in np.flatnonzero(mask(there) & np.isnan(counts)):
-        typed = [one.partition("=") for one in tres[at].as_py().split(",")]
-        typed = [int(n) for name, _, n in typed if name.startswith("gres/gpu:") and n.isdecimal()]
-        counts[at] = sum(typed) if typed else np.nan
+        counts[at] = gpus_in(tres[at].as_py())  # None is NaN there
     return counts
 
 

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from nightshift.sources.accounting.records import NO_GROUP, AccountingFile, frame_of, row_of_job
+from nightshift.sources.accounting.sacct_runs import gpus_in
 from nightshift.sources.files import open_text
 
 PAIR = re.compile(r"(\w+)=(.*?)(?=\s\w+=|\s*$)")  # a name or a folder may hold blanks
 PERSON = re.compile(r"(.+)\((\d+)\)")
-GPUS = re.compile(r"(?:^|,)gres/gpu(:[^=,]+)?=(\d+)")
 PAGE = 50_000  # lines
 
 
@@ -29,15 +29,6 @@ def name_of(text):
     """Return the name in name(number), as users and groups are written."""
     match = PERSON.fullmatch(text)
     return match[1] if match else text
-
-
-def gpus_of(tres):
-    """Count the GPUs in TRES such as cpu=8,gres/gpu=2; those of single types, such as gres/gpu:a100=2, are
-    added up only where there is no count of all. None where there is neither.
-    """
-    counts = GPUS.findall(tres)
-    whole = [int(n) for kind, n in counts if not kind]
-    return whole[0] if whole else sum(int(n) for _, n in counts) or None
 
 
 def vo_of(job):
@@ -57,7 +48,7 @@ def row_of(site, job):
     amounts = {
         "WallDuration": int((end - start).astype(int)),
         "Processors": int(job["ProcCnt"]),
-        "Gpus": gpus_of(job.get("Tres", "")),
+        "Gpus": gpus_in(job.get("Tres", "")),
     }
     site = job.get("Cluster") or site
     identity = "/".join([site, job["JobId"], job["StartTime"], job["EndTime"]])

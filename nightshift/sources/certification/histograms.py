@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from nightshift.sources.certification.luminosity import picobarns
 from nightshift.sources.files import names_in_words
+from nightshift.sources.tables import holds_lists
 from nightshift.sources.times import read_times
 
 # The role, then its own name and those that CMS uses, in small letters; the parameter `columns` gives others.
@@ -216,11 +217,7 @@ def as_contents(column):
     lists.
     """
     column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if (
-        pa.types.is_list(column.type)
-        or pa.types.is_large_list(column.type)
-        or pa.types.is_fixed_size_list(column.type)
-    ):
+    if holds_lists(column):
         if pa.types.is_nested(column.type.value_type):
             raise ValueError(
                 "its histograms are of two dimensions: needed are those of one, such as h1d of DIALS"

@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nightshift.sources.tables import holds_lists
 from nightshift.sources.times import SMALLEST, number_times, read_times
 
 # What stands for "no value": DCGM's blanks (32 bits, 64 bits as a float), the largest numbers of 31 and 32
@@ -189,12 +190,6 @@ def odd_cells(column):
     cells = cells.filter(pc.invert(pc.match_substring_regex(cells, f"^{ONE_NUMBER}$")))
     # here \d and \s stand for digits and blanks of all scripts, in Arrow for those of ASCII
     return [cell for cell in cells.to_pylist() if cell and not re.fullmatch(ONE_NUMBER, cell)]
-
-
-def holds_lists(column):
-    """Whether the cells of an Arrow column are lists."""
-    tests = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-    return any(is_one(column.type) for is_one in tests)
 
 
 def as_lists(column):

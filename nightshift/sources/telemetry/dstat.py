@@ -69,7 +69,7 @@ def measured_rows(rows, *, path, bad_lines):
     host, groups, names, is_first = "", None, None, True
     for number, row in rows:
         if row[:1] == ["Host:"]:
-            host, groups, names, is_first = row[1], None, None, True
+            host, groups, names, is_first = "".join(row[1:2]), None, None, True
         elif "epoch" in row and groups is None:
             groups = row
         elif "epoch" in row:
